@@ -1,0 +1,49 @@
+# Everything runs in .venv, which is made when it is missing or when what it is made from has changed.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types bench oracle golden wheel clean
+
+demo: $(READY)            ## one config, both drivers, the numbers side by side
+	$(RUN) -m mmhooks demo
+
+test: $(READY)            ## the test suite
+	$(RUN) -m pytest -m "not slow and not gpu"
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(READY)
+	$(RUN) -m mypy --strict mmhooks adapters/mmhooks_lightning
+
+bench: $(READY)           ## ratios against peers, in one process
+	$(RUN) benchmarks/overhead.py
+
+wheel: $(READY)
+	$(RUN) -m build --wheel
+
+# The oracle, real MMCV 1.7.2, lives in an environment of its own; the ordinary tests never need it.
+ORACLE := .venv-oracle
+golden: $(ORACLE)/.ready  ## record tests/golden anew
+	PYTHONPATH=tests/oracle/stand_in $(ORACLE)/bin/python tests/oracle/record.py
+
+$(ORACLE)/.ready: constraints.txt
+	$(PYTHON) -m venv $(ORACLE)
+	$(ORACLE)/bin/pip install -q torch==2.13.0 "setuptools<80" wheel
+	$(ORACLE)/bin/pip install -q addict yapf packaging pyyaml opencv-python-headless numpy
+	MMCV_WITH_OPS=0 $(ORACLE)/bin/pip install -q --no-build-isolation --no-deps mmcv==1.7.2
+	touch $@
+
+# torch first and alone: that very pin is what installs quickly, and nothing after it pulls another one.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; write make PYTHON=/path/to/it")'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install -q --disable-pip-version-check -c constraints.txt torch
+	$(RUN) -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(ORACLE) build dist work_dirs

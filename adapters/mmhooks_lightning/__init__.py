@@ -1,0 +1,1 @@
+"""The Lightning driver of mmhooks."""

@@ -1,0 +1,5 @@
+"""``python -m mmhooks`` is the command ``mmhooks``."""
+
+from mmhooks.cli import main
+
+main()

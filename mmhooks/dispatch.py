@@ -1,0 +1,207 @@
+"""The call table: who is called at which point, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, SupportsIndex
+
+from mmhooks.errors import HookError, nearest
+from mmhooks.hook import GENERIC, POINTS, Hook
+from mmhooks.priority import get_priority, priority_name
+
+Call = Callable[[Any], object]
+
+#: What `CallTable.call` accepts by name besides the ten points.
+GENERIC_POINTS = ("before_epoch", "after_epoch", "before_iter", "after_iter")
+
+
+def find_method(hook: object, name: str) -> Call | None:
+    """Find what a hook really does at a point.
+
+    Args:
+        hook: a `Hook`, a hook written against the real mmcv, or any object with some of the ten methods.
+        name: a point, one of the four generic names, or a point of the caller's own.
+
+    Returns:
+        The bound method (or the function set on the instance), or None where the hook only inherits the
+        method of its base class, which does nothing.
+    """
+    if _overrides(hook, name):
+        return getattr(hook, name)  # type: ignore[no-any-return]
+    generic = GENERIC.get(name)
+    if generic is not None and _overrides(hook, generic):
+        return getattr(hook, generic)  # type: ignore[no-any-return]
+    return None
+
+
+def _overrides(hook: object, name: str) -> bool:
+    if name in getattr(hook, "__dict__", ()):
+        return True
+    for cls in type(hook).__mro__:
+        if name in cls.__dict__:
+            return not _is_base(cls)
+    return False
+
+
+def _is_base(cls: type) -> bool:
+    """Tell a base class of hooks, ours or the real mmcv's: it defines all ten points, and they do nothing."""
+    return cls is Hook or (cls.__name__ == "Hook" and all(point in cls.__dict__ for point in POINTS))
+
+
+class HookList(list[Any]):
+    """The hooks of a runner in calling order; a change made to the list itself is seen by the call table."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        super().__init__()
+        self._changed = changed
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if not isinstance(index, slice) and not hasattr(value, "priority"):
+            value.priority = self[index].priority  # the newcomer takes the place, so also the priority
+        super().__setitem__(index, value)
+        self._changed()
+
+    def __delitem__(self, index: Any) -> None:
+        super().__delitem__(index)
+        self._changed()
+
+    def insert(self, index: SupportsIndex, value: Any) -> None:
+        """Insert a hook at a place of the caller's choice."""
+        super().insert(index, value)
+        self._changed()
+
+    def append(self, value: Any) -> None:
+        """Put a hook last."""
+        super().append(value)
+        self._changed()
+
+    def extend(self, values: Iterable[Any]) -> None:
+        """Put hooks last."""
+        super().extend(values)
+        self._changed()
+
+    def remove(self, value: Any) -> None:
+        """Take a hook out."""
+        super().remove(value)
+        self._changed()
+
+    def pop(self, index: SupportsIndex = -1) -> Any:
+        """Take a hook out and give it back."""
+        value = super().pop(index)
+        self._changed()
+        return value
+
+    def clear(self) -> None:
+        """Take all hooks out."""
+        super().clear()
+        self._changed()
+
+
+class _Entry(NamedTuple):
+    """What one point calls: the bound methods, and beside each the hook that it belongs to."""
+
+    calls: tuple[Call, ...]
+    owners: tuple[Any, ...]
+
+
+class CallTable:
+    """For each point, the tuple of methods to call; calling a point is one loop over it.
+
+    Hooks of a lower priority value come first, hooks of equal priority in the order of registration.
+
+    Example:
+        >>> table = CallTable()
+        >>> table.add(MyHook(), "HIGH")
+        >>> table.call("before_run", runner)
+    """
+
+    def __init__(self) -> None:
+        self.hooks = HookList(self.rebuild)
+        self._table: dict[str, _Entry] = {}
+
+    def add(self, hook: Any, priority: Any = "NORMAL") -> None:
+        """Register a hook.
+
+        Args:
+            hook: a `Hook`, or any object with some of the ten methods.
+            priority: see `get_priority`.
+
+        Raises:
+            ConfigError: a priority that is none.
+            HookError: the object is registered already, or brings a ``priority`` of its own.
+            TypeError: an object (or a class) without any of the points.
+        """
+        value = get_priority(priority)
+        name = type(hook).__name__
+        if isinstance(hook, type):
+            raise TypeError(f"register_hook takes a hook, not the class: write {hook.__name__}()")
+        if not isinstance(hook, Hook) and not any(hasattr(hook, point) for point in (*POINTS, *GENERIC_POINTS)):
+            raise TypeError(f"{name} is no hook: it has none of the methods {', '.join(POINTS)}")
+        if any(hook is other for other in self.hooks):
+            raise HookError(
+                f"this {name} is registered already (priority {priority_name(hook.priority)}); "
+                "register a hook object once, and make a second object for a second registration"
+            )
+        if hasattr(hook, "priority"):
+            raise HookError(
+                f"this {name} has an attribute 'priority', which is set at registration: the object "
+                "belongs to another runner, or its class uses the name; give register_hook a fresh "
+                "object and the priority as its second argument"
+            )
+        hook.priority = value
+        place = next((i for i, other in enumerate(self.hooks) if other.priority > value), len(self.hooks))
+        self.hooks.insert(place, hook)
+
+    def rebuild(self) -> None:
+        """Look again at which methods the hooks override."""
+        self._table = {point: self._look_up(point) for point in (*POINTS, *GENERIC_POINTS)}
+
+    def call(self, point: str, runner: Any) -> None:
+        """Call every hook that overrides a point.
+
+        A hook that is registered meanwhile takes part at once if its turn is still to come.
+
+        Args:
+            point: one of the ten points, of the four generic names, or a name that some hook has a method for.
+            runner: what the hooks get as their argument.
+
+        Raises:
+            HookError: no hook knows the name.
+        """
+        entry = self._entry(point)
+        for done, call in enumerate(entry.calls, 1):
+            call(runner)
+            if self._table.get(point) is not entry:
+                self._go_on(point, runner, list(entry.owners[:done]))
+                return
+
+    def owners(self, point: str) -> tuple[Any, ...]:
+        """List the hooks that a point calls, in order."""
+        return self._entry(point).owners
+
+    def _go_on(self, point: str, runner: Any, done: list[Any]) -> None:
+        """Finish a point whose hooks changed while it was being called: whose turn is past stays past."""
+        while True:
+            entry = self._entry(point)
+            order = {id(hook): place for place, hook in enumerate(self.hooks)}
+            last = max((order.get(id(hook), -1) for hook in done), default=-1)
+            turns = zip(entry.owners, entry.calls, strict=True)
+            turn = next(((hook, call) for hook, call in turns if order[id(hook)] > last), None)
+            if turn is None:
+                return
+            hook, call = turn
+            call(runner)
+            done.append(hook)
+
+    def _entry(self, point: str) -> _Entry:
+        entry = self._table.get(point)
+        if entry is None:
+            entry = self._table[point] = self._look_up(point)
+            if not entry.calls and point not in POINTS and point not in GENERIC_POINTS:
+                del self._table[point]
+                raise HookError(f"no hook has a method {point!r}{nearest(point, (*POINTS, *GENERIC_POINTS))}")
+        return entry
+
+    def _look_up(self, point: str) -> _Entry:
+        found = [(hook, call) for hook in self.hooks if (call := find_method(hook, point)) is not None]
+        return _Entry(tuple(call for _, call in found), tuple(hook for hook, _ in found))

@@ -1,0 +1,6 @@
+"""Logger hooks: one file a service, over one base."""
+
+from mmhooks.hooks.loggers.base import LoggerHook
+from mmhooks.hooks.loggers.text import TextLoggerHook
+
+__all__ = ["LoggerHook", "TextLoggerHook"]

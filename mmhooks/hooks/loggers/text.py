@@ -1,0 +1,133 @@
+"""TextLoggerHook: lines for the terminal and for the .log.json file."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmhooks.checkpoint import plain
+from mmhooks.hooks.loggers.base import LoggerHook
+from mmhooks.registry import HOOKS
+from mmhooks.runner.base import BaseRunner
+
+_NOT_ITEMS = ("mode", "epoch", "iter", "lr", "time", "data_time", "memory")
+
+
+@HOOKS.register_module()
+class TextLoggerHook(LoggerHook):
+    """Log to the terminal, and as JSON lines to ``<work_dir>/<timestamp>.log.json``.
+
+    The first line of the file is the runner's ``meta`` (if it has one), the others have ``mode``, ``epoch``,
+    ``iter``, ``lr`` (of the first param group) and the averages; floats are rounded to 5 digits. Without a
+    work_dir there is no file.
+
+    Args:
+        by_epoch: iterations are counted within the epoch.
+        interval: every so many iterations.
+        ignore_last: leave out the rest at the end of an epoch that is shorter than the interval.
+        reset_flag: clear the averages after logging. The last logger of a runner always does.
+        interval_exp_name: print ``meta["exp_name"]`` every so many iterations.
+    """
+
+    def __init__(
+        self,
+        by_epoch: bool = True,
+        interval: int = 10,
+        ignore_last: bool = True,
+        reset_flag: bool = False,
+        interval_exp_name: int = 1000,
+    ) -> None:
+        super().__init__(interval, ignore_last, reset_flag, by_epoch)
+        self.interval_exp_name = interval_exp_name
+        self.time_sec_tot = 0.0
+        self.start_iter = 0
+        self.json_log_path: Path | None = None
+
+    def before_run(self, runner: BaseRunner) -> None:
+        """Begin the file."""
+        super().before_run(runner)
+        self.start_iter = runner.iter
+        self.time_sec_tot = 0.0
+        if runner.work_dir is not None:
+            self.json_log_path = Path(runner.work_dir) / f"{runner.timestamp}.log.json"
+        if runner.meta is not None:
+            self._dump(runner.meta, runner)
+
+    def log(self, runner: BaseRunner) -> dict[str, Any]:
+        """Write one line to the terminal and one to the file.
+
+        Returns:
+            The values of the line.
+        """
+        output = runner.log_buffer.output
+        # an evaluation says how many iterations it took, whatever the run counts
+        iteration = output.pop("eval_iter_num", None) or self.get_iter(runner, inner_iter=True)
+        line: dict[str, Any] = {
+            "mode": self.get_mode(runner),
+            "epoch": self.get_epoch(runner),
+            "iter": iteration,
+        }
+        lr = runner.current_lr()
+        line["lr"] = {name: own[0] for name, own in lr.items()} if isinstance(lr, dict) else lr[0]
+        if "time" in output and torch.cuda.is_available():
+            line["memory"] = torch.cuda.max_memory_allocated() // 2**20
+        line.update(output)
+        self._print(line, runner)
+        self._dump(line, runner)
+        return line
+
+    def _print(self, line: dict[str, Any], runner: BaseRunner) -> None:
+        if runner.meta is not None and "exp_name" in runner.meta:
+            due = self.every_n_iters(runner, self.interval_exp_name)
+            if due or (self.by_epoch and self.end_of_epoch(runner)):
+                runner.logger.info("Exp name: %s", runner.meta["exp_name"])
+        head = self._train_head(line, runner) if line["mode"] == "train" else self._val_head(line)
+        items = [
+            f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}"
+            for name, value in line.items()
+            if name not in _NOT_ITEMS
+        ]
+        runner.logger.info("%s", head + ", ".join(items))
+
+    def _train_head(self, line: dict[str, Any], runner: BaseRunner) -> str:
+        if self.by_epoch:
+            head = f"Epoch [{line['epoch']}][{line['iter']}/{len(runner.data_loader)}]\t"
+        else:
+            head = f"Iter [{line['iter']}/{runner.max_iters}]\t"
+        if isinstance(line["lr"], dict):
+            head += " ".join(f"lr_{name}: {value:.3e}" for name, value in line["lr"].items()) + ", "
+        else:
+            head += f"lr: {line['lr']:.3e}, "
+        self.time_sec_tot += line["time"] * self.interval
+        if runner.max_iters is not None:
+            a_second = self.time_sec_tot / (runner.iter - self.start_iter + 1)
+            left = int(a_second * (runner.max_iters - runner.iter - 1))
+            head += f"eta: {datetime.timedelta(seconds=left)}, "
+        for name in ("time", "data_time"):
+            if name in line:  # an evaluation in the middle of an interval has cleared data_time
+                head += f"{name}: {line[name]:.3f}, "
+        return head + (f"memory: {line['memory']}, " if "memory" in line else "")
+
+    def _val_head(self, line: dict[str, Any]) -> str:
+        if self.by_epoch:
+            return f"Epoch({line['mode']}) [{line['epoch']}][{line['iter']}]\t"
+        return f"Iter({line['mode']}) [{line['iter']}]\t"
+
+    def _dump(self, line: dict[str, Any], runner: BaseRunner) -> None:
+        if self.json_log_path is None or runner.rank != 0:
+            return
+        text = json.dumps({key: _rounded(plain(value)) for key, value in line.items()})
+        with self.json_log_path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")  # one write a line: another process never sees half of it
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    if isinstance(value, torch.Tensor):
+        return _rounded(value.tolist())
+    return round(value, 5) if isinstance(value, float) else value

@@ -1,0 +1,133 @@
+"""EpochBasedRunner: the loop over epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mmhooks.distributed import device_of, to_device
+from mmhooks.errors import ConfigError
+from mmhooks.registry import RUNNERS
+from mmhooks.runner.base import BaseRunner, Loader, Workflow, check_flows
+
+
+@RUNNERS.register_module()
+class EpochBasedRunner(BaseRunner):
+    """Trains epoch by epoch.
+
+    One train epoch is::
+
+        before_train_epoch
+        for each batch:
+            before_train_iter; model.train_step(batch, optimizer); after_train_iter; iter += 1
+        after_train_epoch; epoch += 1
+
+    Example:
+        >>> runner = EpochBasedRunner(model, optimizer=optimizer, work_dir="work", max_epochs=4)
+        >>> runner.register_training_hooks(lr_config=dict(policy="step", step=[2, 3]), optimizer_config=dict())
+        >>> runner.run([train_loader, val_loader], [("train", 1), ("val", 1)])
+    """
+
+    def run(
+        self,
+        data_loaders: list[Any],
+        workflow: Workflow,
+        max_epochs: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Run the workflow again and again until ``max_epochs`` train epochs are done.
+
+        Args:
+            data_loaders: one loader a flow.
+            workflow: ``[("train", n), ("val", m), ...]``, in epochs.
+            max_epochs: the length of the run, in place of the constructor's.
+            **kwargs: reach ``train_step``.
+        """
+        check_flows(data_loaders, workflow)
+        if max_epochs is not None:
+            self._max_epochs = max_epochs
+        if self._max_epochs is None:
+            raise ConfigError("how long to train? Give EpochBasedRunner(..., max_epochs=N)")
+        lengths = [_length(loader) for loader, (mode, _) in zip(data_loaders, workflow, strict=True) if mode == "train"]
+        self._max_iters = self._max_epochs * lengths[0]
+
+        self._announce(workflow, self._max_epochs)
+        self._before_run()
+        while self._trains_on():
+            for loader, (mode, epochs) in zip(data_loaders, workflow, strict=True):
+                for _ in range(epochs):
+                    if mode == "val":
+                        self.val(loader, **kwargs)
+                    elif self._trains_on():
+                        self.train(loader, **kwargs)
+        self.call_hook("after_run")
+
+    def train(self, data_loader: Loader, **kwargs: Any) -> None:
+        """Run one train epoch."""
+        assert self._max_epochs is not None
+        self.model.train()
+        self.mode = "train"
+        self.data_loader = data_loader
+        self._max_iters = self._max_epochs * len(data_loader)
+        self.call_hook("before_train_epoch")
+        device = device_of(self.model)
+        for i, batch in enumerate(self.data_loader):
+            self.data_batch = to_device(batch, device)
+            self._inner_iter = i
+            self.call_hook("before_train_iter")
+            self.run_iter(self.data_batch, train_mode=True, **kwargs)
+            self.call_hook("after_train_iter")
+            self.data_batch = None
+            self._iter += 1
+            if self.stop_reason is not None:
+                break
+        self.call_hook("after_train_epoch")
+        self._epoch += 1
+
+    @torch.no_grad()
+    def val(self, data_loader: Loader, **kwargs: Any) -> None:
+        """Run one val epoch; like MMCV's, it keeps the keyword arguments of `run` from ``val_step``."""
+        self.model.eval()
+        self.mode = "val"
+        self.data_loader = data_loader
+        self.call_hook("before_val_epoch")
+        device = device_of(self.model)
+        for i, batch in enumerate(self.data_loader):
+            self.data_batch = to_device(batch, device)
+            self._inner_iter = i
+            self.call_hook("before_val_iter")
+            self.run_iter(self.data_batch, train_mode=False)
+            self.call_hook("after_val_iter")
+            self.data_batch = None
+        self.call_hook("after_val_epoch")
+
+    def run_iter(self, data_batch: Any, train_mode: bool, **kwargs: Any) -> None:
+        """Let the model take one step, and keep what it returns."""
+        model: Any = self.model
+        if self.batch_processor is not None:
+            outputs = self.batch_processor(model, data_batch, train_mode=train_mode, **kwargs)
+        elif train_mode:
+            outputs = model.train_step(data_batch, self.optimizer, **kwargs)
+        else:
+            outputs = model.val_step(data_batch, self.optimizer, **kwargs)
+        self._record(outputs, "train_step" if train_mode else "val_step")
+
+    def stop(self, reason: str) -> None:
+        """End the run after the current iteration; the current epoch is closed and the workflow's val follows."""
+        self.stop_reason = reason
+        self.logger.info("the run ends after this iteration: %s", reason)
+
+    def _trains_on(self) -> bool:
+        assert self._max_epochs is not None
+        return self._epoch < self._max_epochs and self.stop_reason is None
+
+
+def _length(loader: Any) -> int:
+    try:
+        return len(loader)
+    except TypeError:
+        raise ConfigError(
+            f"this {type(loader).__name__} has no length, so an epoch of it has no end: "
+            "train by iterations with IterBasedRunner(..., max_iters=N)"
+        ) from None

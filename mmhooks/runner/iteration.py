@@ -1,0 +1,169 @@
+"""IterBasedRunner: the loop over iterations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from mmhooks.distributed import device_of, to_device
+from mmhooks.errors import ConfigError
+from mmhooks.registry import RUNNERS
+from mmhooks.runner.base import BaseRunner, Workflow, check_flows
+from mmhooks.runner.registration import HookOrConfig
+
+
+class IterLoader:
+    """A loader that never ends: after its last batch it begins anew.
+
+    Args:
+        dataloader: a sized or unsized loader. A sampler with ``set_epoch`` is told each new pass.
+
+    Raises:
+        ConfigError: the loader yields nothing.
+    """
+
+    def __init__(self, dataloader: Any) -> None:
+        self.dataloader = dataloader
+        self.iterator = iter(dataloader)
+        self._epoch = 0
+
+    @property
+    def epoch(self) -> int:
+        """How many passes over the loader are finished."""
+        return self._epoch
+
+    def __next__(self) -> Any:
+        try:
+            return next(self.iterator)
+        except StopIteration:
+            self._epoch += 1
+        set_epoch = getattr(getattr(self.dataloader, "sampler", None), "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(self._epoch)
+        self.iterator = iter(self.dataloader)
+        try:
+            return next(self.iterator)
+        except StopIteration:
+            raise ConfigError(
+                f"this {type(self.dataloader).__name__} yields no batch: is its data set empty?"
+            ) from None
+
+    def __len__(self) -> int:
+        return len(self.dataloader)
+
+
+@RUNNERS.register_module()
+class IterBasedRunner(BaseRunner):
+    """Trains iteration by iteration, over as many passes of the loader as it takes.
+
+    One train iteration is::
+
+        before_train_iter; model.train_step(batch, optimizer); after_train_iter; inner_iter += 1; iter += 1
+
+    ``before_epoch`` and ``after_epoch`` are called once, around all iterations; the ``*_train_epoch`` and
+    ``*_val_epoch`` points never.
+
+    Example:
+        >>> runner = IterBasedRunner(model, optimizer=optimizer, work_dir="work", max_iters=40_000)
+        >>> runner.run([train_loader, val_loader], [("train", 1000), ("val", 50)])
+    """
+
+    by_epoch = False
+    max_unit = "iters"
+    _device = torch.device("cpu")
+
+    def register_training_hooks(  # type: ignore[override]
+        self,
+        lr_config: HookOrConfig,
+        optimizer_config: HookOrConfig = None,
+        checkpoint_config: HookOrConfig = None,
+        log_config: Mapping[str, Any] | None = None,
+        momentum_config: HookOrConfig = None,
+        custom_hooks_config: Any = None,
+    ) -> None:
+        """Register the hooks of an ordinary run; as in MMCV there is no ``timer_config`` in this signature."""
+        super().register_training_hooks(
+            lr_config,
+            optimizer_config,
+            checkpoint_config,
+            log_config,
+            momentum_config,
+            custom_hooks_config=custom_hooks_config,
+        )
+
+    def run(
+        self,
+        data_loaders: list[Any],
+        workflow: Workflow,
+        max_iters: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Run the workflow again and again until ``max_iters`` train iterations are done.
+
+        Args:
+            data_loaders: one loader a flow.
+            workflow: ``[("train", n), ("val", m), ...]``, in iterations.
+            max_iters: the length of the run, in place of the constructor's.
+            **kwargs: reach ``train_step`` and ``val_step``.
+        """
+        check_flows(data_loaders, workflow)
+        if max_iters is not None:
+            self._max_iters = max_iters
+        if self._max_iters is None:
+            raise ConfigError("how long to train? Give IterBasedRunner(..., max_iters=N)")
+
+        self._announce(workflow, self._max_iters)
+        self._before_run()
+        self._device = device_of(self.model)
+        loaders = [IterLoader(loader) for loader in data_loaders]
+        self.call_hook("before_epoch")
+        while self._trains_on():
+            for loader, (mode, iters) in zip(loaders, workflow, strict=True):
+                self._inner_iter = 0
+                for _ in range(iters):
+                    if mode == "val":
+                        self.val(loader, **kwargs)
+                    elif self._trains_on():
+                        self.train(loader, **kwargs)
+        self.call_hook("after_epoch")
+        self.call_hook("after_run")
+
+    def train(self, data_loader: IterLoader, **kwargs: Any) -> None:
+        """Run one train iteration."""
+        model: Any = self.model
+        model.train()
+        self.mode = "train"
+        self.data_loader = data_loader
+        self._epoch = data_loader.epoch  # read before next(): one iteration late at a rollover, as in MMCV
+        self.data_batch = to_device(next(data_loader), self._device)
+        self.call_hook("before_train_iter")
+        self._record(model.train_step(self.data_batch, self.optimizer, **kwargs), "train_step")
+        self.call_hook("after_train_iter")
+        self.data_batch = None
+        self._inner_iter += 1
+        self._iter += 1
+
+    @torch.no_grad()
+    def val(self, data_loader: IterLoader, **kwargs: Any) -> None:
+        """Run one val iteration."""
+        model: Any = self.model
+        model.eval()
+        self.mode = "val"
+        self.data_loader = data_loader
+        self.data_batch = to_device(next(data_loader), self._device)
+        self.call_hook("before_val_iter")
+        self._record(model.val_step(self.data_batch, **kwargs), "val_step")
+        self.call_hook("after_val_iter")
+        self.data_batch = None
+        self._inner_iter += 1
+
+    def stop(self, reason: str) -> None:
+        """End the run after the current iteration; the val that the workflow has after it follows."""
+        self.stop_reason = reason
+        self.logger.info("the run ends after this iteration: %s", reason)
+
+    def _trains_on(self) -> bool:
+        assert self._max_iters is not None
+        return self._iter < self._max_iters and self.stop_reason is None
