@@ -33,7 +33,7 @@ golden: $(ORACLE)/.ready  ## record tests/golden anew
 $(ORACLE)/.ready: constraints.txt
 	$(PYTHON) -m venv $(ORACLE)
 	$(ORACLE)/bin/pip install -q torch==2.13.0 "setuptools<80" wheel
-	$(ORACLE)/bin/pip install -q addict yapf packaging pyyaml opencv-python-headless numpy
+	$(ORACLE)/bin/pip install -q addict yapf packaging pyyaml pillow opencv-python-headless numpy
 	MMCV_WITH_OPS=0 $(ORACLE)/bin/pip install -q --no-build-isolation --no-deps mmcv==1.7.2
 	touch $@
 

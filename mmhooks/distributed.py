@@ -50,7 +50,7 @@ def unwrap(module: nn.Module) -> nn.Module:
 
 def device_of(module: nn.Module) -> torch.device:
     """Give the device of a model's first parameter (or buffer), and the CPU for a model without any."""
-    tensor = next(module.parameters(), None)
+    tensor: torch.Tensor | None = next(module.parameters(), None)
     if tensor is None:
         tensor = next(module.buffers(), None)
     return torch.device("cpu") if tensor is None else tensor.device

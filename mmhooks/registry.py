@@ -14,9 +14,7 @@ from mmhooks.errors import ConfigError, RegistryError, nearest
 Registrable = TypeVar("Registrable", bound=Callable[..., Any])
 
 
-def build_from_cfg(
-    cfg: Mapping[str, Any], registry: Registry, default_args: Mapping[str, Any] | None = None
-) -> Any:
+def build_from_cfg(cfg: Mapping[str, Any], registry: Registry, default_args: Mapping[str, Any] | None = None) -> Any:
     """Call what ``cfg['type']`` names with the other keys of ``cfg``, which stays as it is.
 
     Args:
@@ -223,7 +221,8 @@ class Registry:
         Example:
             >>> @HOOKS.register_module()
             ... class MyHook(Hook): ...
-            >>> HOOKS.register_module(name=["My", "Mine"], module=MyHook)
+            >>> HOOKS.register_module(name=["My", "Mine"], module=MyHook) is MyHook
+            True
         """
         if module is None and _is_registrable(name):  # @REGISTRY.register_module, without parentheses
             name, module = None, name
@@ -246,9 +245,7 @@ class Registry:
 
     def _register(self, module: Callable[..., Any], names: list[str] | None, force: bool) -> None:
         if not _is_registrable(module):
-            raise TypeError(
-                f"the {self._name} registry takes a class or a function, not {_described(module)}"
-            )
+            raise TypeError(f"the {self._name} registry takes a class or a function, not {_described(module)}")
         names = [module.__name__] if names is None else names
         for name in names:
             if name in self._module_dict and not force:
@@ -296,10 +293,9 @@ def _unknown(wanted: str, registry: Registry) -> str:
         if found is not None:
             known.setdefault((id(found), _last(key)), key)
     elsewhere = [key for key in known.values() if _last(key) == _last(wanted)]
-    if elsewhere:  # the right name with a wrong scope: nearest() would judge the whole key
+    hint = nearest(wanted, known.values())
+    if elsewhere:  # the right name with a wrong scope: nearest() judges the whole key
         hint = f"; did you mean {' or '.join(map(repr, elsewhere))}?"
-    else:
-        hint = nearest(wanted, known.values())
     return (
         f"{wanted!r} is not in the {registry.name} registry (scope {registry.scope!r}){hint or '.'} "
         "A class of your own gets in with the registry's decorator (such as @HOOKS.register_module()) in a "

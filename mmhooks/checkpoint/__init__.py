@@ -2,10 +2,11 @@
 
 from mmhooks.checkpoint.content import model_state, plain
 from mmhooks.checkpoint.read import load_state_dict, read_checkpoint
-from mmhooks.checkpoint.write import atomic_write, point_latest_at, write_checkpoint
+from mmhooks.checkpoint.write import atomic_write, commit, point_latest_at, write_checkpoint
 
 __all__ = [
     "atomic_write",
+    "commit",
     "load_state_dict",
     "model_state",
     "plain",

@@ -18,10 +18,11 @@ from mmhooks.distributed import unwrap
 from mmhooks.errors import CheckpointError, nearest
 
 #: NumPy scalars are all that MMCV's own files hold besides plain Python and tensors (a best score, say).
-_NUMPY = [
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+_NUMPY: list[Any] = [
     np.dtype,
-    np._core.multiarray.scalar,
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy.core.multiarray.scalar"),  # the name before NumPy 2, and the one since
+    (_SCALAR, "numpy._core.multiarray.scalar"),
     *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
 ]
 

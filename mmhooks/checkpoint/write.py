@@ -31,14 +31,24 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes private files
-        Path(temporary).replace(target)
+        commit(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+
+
+def commit(temporary: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Give a finished file its final name, in the same folder, once its content is on the disk.
+
+    Args:
+        temporary: the finished file.
+        path: the final name; a file of that name is replaced.
+    """
+    with Path(temporary).open("rb") as file:
+        os.fsync(file.fileno())
+    Path(temporary).replace(path)
+    _sync_folder(Path(path).parent)
 
 
 def write_checkpoint(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -183,7 +183,7 @@ class BaseRunner(HookRegistration):
         """Give the momentum (or Adam's first beta, or 0) of every param group, as `current_lr` does."""
         return self._of_groups(lambda group: group["momentum"] if "momentum" in group else group.get("betas", (0,))[0])
 
-    def _of_groups(self, read: Any) -> Any:
+    def _of_groups(self, read: Callable[[dict[str, Any]], float]) -> list[float] | dict[str, list[float]]:
         if self.optimizer is None:
             raise ConfigError("this runner has no optimizer, so no learning rate; give it one: optimizer=...")
         if isinstance(self.optimizer, Mapping):
