@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0"
 
+from mmhooks.config import Config
 from mmhooks.errors import CheckpointError, ConfigError, HookError, MMHooksError, ModelError, RegistryError
 from mmhooks.hooks import (
     CheckpointHook,
@@ -32,6 +33,7 @@ __all__ = [
     "BaseRunner",
     "CheckpointError",
     "CheckpointHook",
+    "Config",
     "ConfigError",
     "CosineAnnealingLrUpdaterHook",
     "EMAHook",
