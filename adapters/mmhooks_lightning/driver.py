@@ -32,6 +32,7 @@ def lightning(spec: RunSpec) -> BaseRunner:
         meta=spec.meta,
         logger=spec.logger,
     )
+    bridge.runner.timestamp = spec.timestamp
     spec.register_on(bridge)
     if spec.resume_from is not None:
         bridge.resume(spec.resume_from)

@@ -165,17 +165,22 @@ class LightningRunner(BaseRunner):
         A file that a hook saves in the middle of the Trainer's loop also gets counters that are true at that
         point; the Trainer would repeat or skip a step otherwise.
         """
+        from mmhooks_lightning.module import HookedModule
+
         checkpoint.update(self.checkpoint_extras(**(self._saving or {})))
-        for name, buffer in self.model.named_buffers():  # those that are not persistent: MMCV's files have them
-            checkpoint["state_dict"].setdefault(self._key(name), buffer.detach())
+        if isinstance(self.module, HookedModule):
+            for name, buffer in self.model.named_buffers():  # those that are not persistent: MMCV's files have them
+                checkpoint["state_dict"].setdefault(name, buffer.detach())
         if self._saving is not None:
             settle_progress(checkpoint["loops"]["fit_loop"], at_epoch_end=self.at_epoch_end)
 
     #: True while the points at the end of a train epoch are called.
     at_epoch_end = False
 
-    def _key(self, name: str) -> str:
-        return name  # a HookedModule's file has the model's own names, and an ordinary module is the model
+    def _progress(self) -> tuple[int, int, int]:
+        if self._saving is not None:
+            return super()._progress()
+        return self._epoch, self._iter, self._iter  # a callback of Lightning's own saves between our points
 
     def take_from_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Take what the Trainer does not restore from a file that is being resumed."""

@@ -319,11 +319,12 @@ class BaseRunner(HookRegistration):
         from mmhooks import __version__
 
         full = {**(meta or {}), **(self.meta or {})}
-        full.update(epoch=self._epoch + 1, iter=self._iter, time=time.asctime(), mmhooks_version=__version__)
+        epoch, iteration, finished = self._progress()
+        full.update(epoch=epoch, iter=iteration, time=time.asctime(), mmhooks_version=__version__)
         classes = getattr(unwrap(self.model), "CLASSES", None)
         if classes is not None:
             full["CLASSES"] = classes
-        extras: dict[str, Any] = {"meta": plain(full), "mmhooks": self._exact_state()}
+        extras: dict[str, Any] = {"meta": plain(full), "mmhooks": self._exact_state(finished)}
         if save_optimizer and self.optimizer is not None:
             extras["optimizer"] = self._optimizer_state()
         return extras
@@ -333,14 +334,17 @@ class BaseRunner(HookRegistration):
             return {name: one.state_dict() for name, one in self.optimizer.items()}
         return self.optimizer.state_dict()
 
-    def _exact_state(self) -> dict[str, Any]:
-        """What MMCV's meta leaves out: an iteration-based file says iter, not how many are done."""
+    def _progress(self) -> tuple[int, int, int]:
+        """Say how far the run is at a point: MMCV's epoch and iter of a file, and the iterations really finished."""
+        return self._epoch + 1, self._iter, self._iter if self.by_epoch else self._iter + 1
+
+    def _exact_state(self, finished_iters: int) -> dict[str, Any]:
+        """Collect what MMCV's meta leaves out."""
         states: dict[str, list[Any]] = {}
         for hook in self.hooks:
             if isinstance(hook, Hook):
                 states.setdefault(type(hook).__name__, []).append(plain(hook.state_dict()))
-        finished = self._iter if self.by_epoch else self._iter + 1
-        return {"by_epoch": self.by_epoch, "finished_iters": finished, "hooks": states}
+        return {"by_epoch": self.by_epoch, "finished_iters": finished_iters, "hooks": states}
 
     def load_checkpoint(
         self, filename: str | os.PathLike[str], map_location: Any = "cpu", strict: bool = False

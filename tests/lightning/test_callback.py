@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, IterableDataset
 
 from mmhooks import (
     CheckpointHook,
     ConfigError,
     EMAHook,
+    EpochBasedRunner,
     GradientCumulativeOptimizerHook,
     Hook,
     HookError,
@@ -129,8 +131,8 @@ def test_misuse_of_the_pair(kit):
         HookedModule(torch.nn.Linear(1, 1))
     with pytest.raises(RegistryError, match="'EMAHook'"):
         HookCallback([{"type": "EMAHok"}])
+    both = HookCallback([OptimizerHook(), GradientCumulativeOptimizerHook()], logger=kit.logger)
     with pytest.raises(HookError, match="OptimizerHook and GradientCumulativeOptimizerHook"):
-        both = HookCallback([OptimizerHook(), GradientCumulativeOptimizerHook()], logger=kit.logger)
         kit.trainer(both).fit(HookedModule(model, sgd(model)), kit.loader)
     assert names(kit.folder / "mmhooks") == []
 
@@ -311,3 +313,18 @@ def test_weights_keep_the_models_own_names(kit):
     assert model.model.weight.tolist() == [3.0, 3.0]
     nested = torch.nn.ModuleDict({"inside": module})
     nested.load_state_dict(nested.state_dict())
+
+
+def test_a_file_of_model_checkpoint_resumes_natively(kit):
+    torch.manual_seed(0)
+    model = kit.Model()
+    saver = ModelCheckpoint(kit.folder / "own", filename="{epoch}", save_top_k=-1)
+    callback = HookCallback([OptimizerHook()], logger=kit.logger)
+    kit.trainer(callback, saver, enable_checkpointing=True).fit(HookedModule(model, sgd(model)), kit.loader)
+    other = kit.Model()
+    runner = EpochBasedRunner(other, optimizer=sgd(other), logger=kit.logger, max_epochs=2)
+    runner.register_hook(OptimizerHook())
+    runner.resume(kit.folder / "own" / "epoch=0.ckpt")
+    assert (runner.epoch, runner.iter) == (1, 5)
+    runner.run([kit.loader], [("train", 1)])
+    assert torch.equal(other.net.weight, model.net.weight)

@@ -1,0 +1,65 @@
+"""``mmhooks test``: what a checkpoint is worth, by the config's own evaluation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mmhooks.cli.progress import logging_to
+from mmhooks.cli.train import CfgOptions, read
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def test(
+    config: Annotated[Path, typer.Argument(help="An MMCV-style config file.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of a model of this config.")],
+    cfg_options: CfgOptions = None,
+) -> None:
+    """Evaluate a checkpoint over the config's data.test, or data.val without one."""
+    from mmhooks.build import model_and_evaluation
+    from mmhooks.checkpoint import read_checkpoint
+
+    console = Console()
+    with logging_to(console):
+        model, evaluation = model_and_evaluation(read(config, cfg_options))
+        logger = logging.getLogger("mmhooks")
+        load_weights(model, read_checkpoint(checkpoint)["state_dict"], logger)
+        results = evaluation.test_fn(model, evaluation.dataloader)
+        values = evaluation.dataloader.dataset.evaluate(results, logger=logger, **evaluation.eval_kwargs)
+    table = Table("metric", "value")
+    for name, value in values.items():
+        table.add_row(name, f"{value:.5f}" if isinstance(value, float) else str(value))
+    console.print(table)
+
+
+# the name is the command's, and pytest takes whatever is called test_* or test for its own
+test.__test__ = False  # type: ignore[attr-defined]
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Any], logger: logging.Logger) -> None:
+    """Load all weights of a model, or none: numbers of half a model would mislead.
+
+    Args:
+        model: what to judge.
+        state: the weights of a checkpoint. The averages that an EMAHook keeps beside them are passed over.
+        logger: hears of what else the model has no place for.
+
+    Raises:
+        CheckpointError: a weight is missing, or of another shape.
+    """
+    from mmhooks.checkpoint import load_state_dict
+
+    own = model.state_dict()
+    given = {key.removeprefix("module."): value for key, value in state.items()}
+    unknown = [key for key in given if key not in own and not key.startswith("ema_")]
+    if unknown:
+        logger.warning("the model has no place for %s of the file", ", ".join(unknown))
+    load_state_dict(model, {key: given[key] for key in given if key in own}, strict=True, logger=logger)

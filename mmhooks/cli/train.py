@@ -1,0 +1,77 @@
+"""``mmhooks train``: a config, a driver, a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from mmhooks.cli.progress import ProgressBarHook, logging_to
+from mmhooks.config import Config, parse_option
+
+if TYPE_CHECKING:
+    from mmhooks.build import RunSpec
+    from mmhooks.runner import BaseRunner
+
+CfgOptions = Annotated[
+    list[str] | None,
+    typer.Option("--cfg-options", metavar="KEY=VALUE ...", help="Values to lay over the config."),
+]
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="An MMCV-style config file.")],
+    driver: Annotated[str, typer.Option(help="What runs the loop: native or lightning.")] = "native",
+    work_dir: Annotated[
+        Path | None, typer.Option(help="Folder of checkpoints and logs. [default: work_dirs/<name of the config>]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="In place of the config's seed.")] = None,
+    load_from: Annotated[Path | None, typer.Option(help="Take the weights of a checkpoint to begin with.")] = None,
+    resume_from: Annotated[Path | None, typer.Option(help="Go on from a checkpoint.")] = None,
+    auto_resume: Annotated[
+        bool, typer.Option("--auto-resume", help="Go on from latest.pth in the work_dir, if there is one.")
+    ] = False,
+    cfg_options: CfgOptions = None,
+) -> None:
+    """Train what a config describes."""
+    if resume_from is not None and auto_resume:
+        raise typer.BadParameter("give --resume-from or --auto-resume, not both")
+    from mmhooks.build import build_run
+    from mmhooks.drivers import find_driver
+
+    drive = find_driver(driver)  # first: a driver that is not there should cost no building
+    cfg = read(config, cfg_options)
+    console = Console()
+    with logging_to(console):
+        spec = build_run(
+            cfg,
+            work_dir=work_dir or cfg.get("work_dir") or Path("work_dirs") / config.stem,
+            seed=seed,
+            load_from=load_from,
+            resume_from=resume_from,
+            auto_resume=auto_resume,
+        )
+        runner = execute(spec, drive, ProgressBarHook(console, driver))
+    length = f"{runner.epoch} epochs" if spec.by_epoch else f"{runner.iter} iterations"
+    console.print(f"Trained for {length}; checkpoints and logs are in {runner.work_dir}", soft_wrap=True)
+
+
+def read(config: Path, cfg_options: list[str] | None) -> Config:
+    """Read a config and lay the options of the command line over it."""
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(dict(parse_option(option) for option in cfg_options or ()))
+    return cfg
+
+
+def execute(spec: RunSpec, drive: Callable[[RunSpec], BaseRunner], bar: ProgressBarHook) -> BaseRunner:
+    """Run with a progress bar, and with a log file beside the checkpoints."""
+    spec.hooks.append((bar, "LOWEST"))
+    file = None if spec.work_dir is None else Path(spec.work_dir) / f"{spec.timestamp}.log"
+    try:
+        with logging_to(file=file):
+            return drive(spec)
+    finally:
+        bar.close()

@@ -1,0 +1,261 @@
+"""Who is called, in which order."""
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmhooks import ConfigError, Hook, HookError
+from mmhooks.dispatch import CallTable
+from mmhooks.hook import POINTS
+
+
+class Named(Hook):
+    def __init__(self, name, calls, then=None):
+        self.name, self.calls, self.then = name, calls, then
+
+    def before_run(self, runner):
+        self.calls.append(self.name)
+        if self.then is not None:
+            then, self.then = self.then, None
+            then()
+
+
+def foreign_base():
+    """A base class such as the real mmcv's: another class of that name, with all methods empty."""
+    names = (*POINTS, "before_epoch", "after_epoch", "before_iter", "after_iter")
+    return type("Hook", (), {name: lambda self, runner: sys.exit(f"{name} of the base was called") for name in names})
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+@pytest.fixture
+def table():
+    return CallTable()
+
+
+def test_only_overridden_methods_are_called(table):
+    class Two(Hook):
+        def before_run(self, runner): ...
+        def after_train_iter(self, runner): ...
+
+    hook = Two()
+    table.add(hook)
+    assert [point for point in POINTS if table.owners(point)] == ["before_run", "after_train_iter"]
+    assert table.owners("before_run") == (hook,)
+
+
+def test_a_generic_method_serves_its_points(table, calls):
+    class Generic(Hook):
+        def before_iter(self, runner):
+            calls.append(runner)
+
+    table.add(Generic())
+    for point in POINTS:
+        table.call(point, point)
+    assert calls == ["before_train_iter", "before_val_iter"]
+
+
+def test_a_method_set_on_the_instance_is_called(table, calls):
+    hook = Hook()
+    hook.after_run = calls.append
+    table.add(hook)
+    table.call("after_run", 5)
+    assert calls == [5]
+
+
+def test_a_method_set_after_registration_is_seen_by_the_run(make_runner, batches, calls):
+    runner = make_runner(max_epochs=1)
+    hook = Hook()
+    runner.register_hook(hook)
+    hook.after_train_iter = lambda runner: calls.append(runner.iter)
+    runner.run([batches], [("train", 1)])
+    assert calls == [0, 1, 2, 3]
+
+
+def test_any_object_with_some_methods(table, calls):
+    class Duck:
+        def after_val_iter(self, runner):
+            calls.append("val")
+
+        def before_epoch(self, runner):
+            calls.append("epoch")
+
+    table.add(Duck(), "LOW")
+    for point in POINTS:
+        table.call(point, None)
+    assert calls == ["epoch", "epoch", "val"]
+
+
+def test_a_hook_of_another_base_is_called_where_it_overrides(table, calls):
+    class Foreign(foreign_base()):
+        def after_train_iter(self, runner):
+            calls.append("iter")
+
+        def after_epoch(self, runner):
+            calls.append("epoch")
+
+    table.add(Foreign())
+    for point in POINTS:
+        table.call(point, None)
+    assert calls == ["iter", "epoch", "epoch"]
+
+
+@pytest.mark.parametrize(("priority", "takes_part"), [("HIGH", False), ("NORMAL", True), ("LOW", True)])
+def test_a_hook_registered_inside_a_point(table, calls, priority, takes_part):
+    table.add(Named("first", calls), "HIGHEST")
+    table.add(Named("caller", calls, lambda: table.add(Named("new", calls), priority)))
+    table.add(Named("last", calls), "LOWEST")
+    table.call("before_run", None)
+    assert calls == ["first", "caller", *(["new"] if takes_part else []), "last"]
+    calls.clear()
+    table.call("before_run", None)
+    assert calls == ["first", *(["caller", "new"] if takes_part else ["new", "caller"]), "last"]
+
+
+def test_hooks_that_register_each_other(table, calls):
+    third = Named("third", calls)
+    second = Named("second", calls, lambda: table.add(third, "LOW"))
+    table.add(Named("first", calls, lambda: table.add(second, "LOW")))
+    table.call("before_run", None)
+    assert calls == ["first", "second", "third"]
+
+
+def test_a_hook_that_takes_itself_out(table, calls):
+    hook = Named("gone", calls, lambda: table.hooks.remove(hook))
+    table.add(Named("before", calls), "HIGH")
+    table.add(hook)
+    table.add(Named("after", calls), "LOW")
+    table.call("before_run", None)
+    table.call("before_run", None)
+    assert calls == ["before", "gone", "after", "before", "after"]
+
+
+def test_another_hook_in_its_place(make_runner, batches, calls):
+    runner = make_runner(max_epochs=1)
+    runner.register_hook(Named("a", calls), "HIGH")
+    runner.register_hook(Named("b", calls), "LOW")
+    runner.hooks[0] = Named("other", calls)
+    runner.run([batches], [("train", 1)])
+    assert calls == ["other", "b"]
+    assert [hook.priority for hook in runner.hooks] == [30, 70]
+
+
+def test_a_replaced_hook_is_called_no_more_within_the_point(table, calls):
+    def replace():
+        table.hooks[1] = Named("new", calls)
+
+    table.add(Named("first", calls, replace))
+    table.add(Named("old", calls))
+    table.call("before_run", None)
+    assert calls == ["first", "new"]
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (lambda hooks: hooks.pop(), "ab"),
+        (lambda hooks: hooks.pop(0), "bc"),
+        (lambda hooks: hooks.__delitem__(1), "ac"),
+        (lambda hooks: hooks.remove(hooks[2]), "ab"),
+        (lambda hooks: hooks.clear(), ""),
+        (lambda hooks: hooks.__setitem__(slice(0, 2), hooks[1:2]), "bc"),
+        (lambda hooks: hooks.insert(0, hooks.pop()), "cab"),
+        (lambda hooks: hooks.append(hooks.pop(0)), "bca"),
+        (lambda hooks: hooks.extend([hooks.pop(0)]), "bca"),
+        (lambda hooks: hooks.reverse(), "cba"),
+        (lambda hooks: hooks.sort(key=lambda hook: -ord(hook.name)), "cba"),
+        (lambda hooks: hooks.__iadd__([hooks.pop(0)]), "bca"),
+    ],
+)
+def test_a_change_of_the_list_is_seen(table, calls, change, left):
+    for name in "abc":
+        table.add(Named(name, calls))
+    change(table.hooks)
+    table.call("before_run", None)
+    assert "".join(calls) == left
+
+
+def test_a_hook_put_into_the_list_by_hand_runs(make_runner, batches, calls):
+    runner = make_runner(max_epochs=1)
+    runner.register_hook(Named("registered", calls))
+    runner.hooks.insert(0, Named("by hand", calls))
+    runner.register_hook(Named("later", calls))
+    runner.run([batches], [("train", 1)])
+    assert calls == ["by hand", "registered", "later"]
+
+
+def test_generic_points_and_own_names_can_be_called(make_runner, calls):
+    class Own(Hook):
+        def before_epoch(self, runner):
+            calls.append("before_epoch")
+
+        def on_oom(self, runner):
+            calls.append("on_oom")
+
+    runner = make_runner()
+    runner.register_hook(Own())
+    for name in ("before_epoch", "before_val_epoch", "on_oom", "after_iter"):
+        runner.call_hook(name)
+    assert calls == ["before_epoch", "before_epoch", "on_oom"]
+
+
+def test_a_name_that_no_hook_knows(table):
+    with pytest.raises(HookError, match=r"'before_trian_iter'.*did you mean 'before_train_iter'"):
+        table.call("before_trian_iter", None)
+
+
+def test_an_error_of_a_hook_comes_through_and_ends_the_point(table, calls):
+    def fail():
+        raise KeyError("mine")
+
+    table.add(Named("first", calls, fail))
+    table.add(Named("second", calls))
+    with pytest.raises(KeyError, match="mine"):
+        table.call("before_run", None)
+    assert calls == ["first"]
+
+
+def test_registering_twice(table, calls):
+    hook = Named("once", calls)
+    table.add(hook, "HIGH")
+    with pytest.raises(HookError, match=r"this Named is registered already \(priority HIGH\)"):
+        table.add(hook, "LOW")
+    assert table.hooks == [hook]
+
+
+def test_a_hook_of_another_runner(calls):
+    hook = Named("mine", calls)
+    CallTable().add(hook)
+    with pytest.raises(HookError, match="belongs to another runner"):
+        CallTable().add(hook)
+
+
+@pytest.mark.parametrize(
+    ("thing", "message"),
+    [(Hook, r"takes a hook, not the class: write Hook\(\)"), (object(), "object is no hook: it has none of")],
+)
+def test_things_that_are_no_hooks(table, thing, message):
+    with pytest.raises(TypeError, match=message):
+        table.add(thing)
+    assert table.hooks == []
+
+
+def test_a_bad_priority_registers_nothing(table):
+    with pytest.raises(ConfigError, match="out of range"):
+        table.add(Hook(), 101)
+    assert table.hooks == []
+
+
+@given(st.lists(st.integers(0, 100) | st.sampled_from(["HIGH", "NORMAL", "LOW"]), max_size=30))
+def test_order_is_a_stable_sort_by_priority(priorities):
+    table, calls = CallTable(), []
+    for index, priority in enumerate(priorities):
+        table.add(Named(index, calls), priority)
+    table.call("before_run", None)
+    levels = {"HIGH": 30, "NORMAL": 50, "LOW": 70}
+    assert calls == sorted(range(len(priorities)), key=lambda index: levels.get(priorities[index], priorities[index]))

@@ -1,0 +1,94 @@
+"""mmhooks against what MMCV 1.7.2 did; see tests/oracle."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+import mmhooks
+
+HERE = Path(__file__).parent
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, HERE / "oracle" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def read(name: str) -> tuple[bool, dict[str, Any]]:
+    """Give what was recorded, and whether this machine computes with the same kernels, so the same bits."""
+    content = json.loads((HERE / "golden" / f"{name}.json").read_text(encoding="utf-8"))
+    made_with = content.pop("made with")
+    here = (torch.__version__.partition("+")[0], torch.backends.cpu.get_cpu_capability())
+    return here == (made_with["torch"], made_with["cpu"]), content
+
+
+scenarios = load("scenarios")
+TRACES, RATES, RUNS = read("traces"), read("rates"), read("runs")
+HEX = re.compile(r"-?0x[01]\.[0-9a-f]+p[+-]\d+")
+
+
+def close(ours: Any, theirs: Any) -> bool:
+    """Compare to 1e-5 (log lines are rounded to as much), for a machine with other kernels."""
+    if isinstance(theirs, dict):
+        return list(ours) == list(theirs) and all(key == "sha" or close(ours[key], theirs[key]) for key in theirs)
+    if isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(close, ours, theirs))
+    if isinstance(theirs, float):
+        return ours == pytest.approx(theirs, rel=1e-5, abs=2e-5)
+    if isinstance(theirs, str) and HEX.search(theirs):
+        mine, other = ([float.fromhex(text) for text in HEX.findall(value)] for value in (ours, theirs))
+        return mine == pytest.approx(other, rel=1e-5, abs=1e-5) and HEX.sub("", ours) == HEX.sub("", theirs)
+    return bool(ours == theirs)
+
+
+def check(ours: Any, theirs: Any, *, exact: bool) -> None:
+    if exact:
+        assert ours == theirs
+    else:
+        assert close(ours, theirs)
+
+
+def test_the_record_has_every_scenario():
+    assert list(TRACES[1]) == [*scenarios.TRACES, "order"]
+    assert list(RATES[1]) == list(scenarios.RATES)
+    assert list(RUNS[1]) == list(scenarios.RUNS)
+
+
+@pytest.mark.parametrize("name", scenarios.TRACES)
+def test_trace(name):
+    assert scenarios.trace(mmhooks, name) == TRACES[1][name]
+
+
+def test_order_within_a_point():
+    assert scenarios.order(mmhooks) == TRACES[1]["order"]
+
+
+@pytest.mark.parametrize("name", scenarios.RATES)
+def test_learning_rates(name):
+    check(scenarios.rates(mmhooks, name), RATES[1][name], exact=RATES[0])
+
+
+@pytest.mark.parametrize("name", scenarios.RUNS)
+def test_run(name, tmp_path):
+    # through JSON, as what is compared with was
+    ours = json.loads(json.dumps(scenarios.train(mmhooks, name, tmp_path)))
+    exact, theirs = RUNS
+    for part, value in theirs[name].items():
+        check(ours[part], value, exact=exact)
+
+
+def test_a_changed_number_is_seen():
+    _, theirs = RUNS
+    ours = json.loads(json.dumps(theirs["plain"]))
+    assert close(ours, theirs["plain"])
+    weights = ours["weights"][-1]
+    weights["last.bias"] = (float.fromhex(weights["last.bias"]) + 1e-3).hex()
+    assert not close(ours, theirs["plain"])
