@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# tiny models: more threads would only wait for each other
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test lint types bench oracle golden wheel clean
 

@@ -119,7 +119,10 @@ def build_run(
     workflow = _workflow(source)
     logger = source.logger()
     if values.get("fp16"):
-        logger.warning("%s: fp16 is not supported yet; the run computes in the model's own precision", source.name)
+        raise ConfigError(
+            f"{source.name}: fp16={values['fp16']!r} is not supported yet, and without it the numbers would be others: "
+            "set fp16=None to train in full precision"
+        )
     import_custom(values.get("custom_imports"), source.name, logger)
     if seed is not None:
         set_random_seed(seed)

@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from mmhooks import __version__
 from mmhooks.cli.demo import demo
-from mmhooks.cli.test import test
+from mmhooks.cli.test import evaluate
 from mmhooks.cli.train import train
 from mmhooks.errors import MMHooksError
 
@@ -84,7 +84,7 @@ def _print_version(wanted: bool) -> None:
 app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(demo)
 app.command(cls=_ManyOptions)(train)
-app.command(cls=_ManyOptions)(test)
+app.command("test", cls=_ManyOptions)(evaluate)
 
 
 @app.callback()

@@ -65,6 +65,14 @@ def demo(
 
 
 def _clear(folder: Path) -> None:
+    """Take an earlier demo's files away, and nobody else's."""
+    logs = list(folder.glob("*.log.json"))
+    foreign = [log.name for log in logs if f'"exp_name": "{CONFIG.name}"' not in log.read_text(encoding="utf-8")]
+    if foreign or (not logs and any(folder.glob("*.pth"))):
+        raise ConfigError(
+            f"{folder} holds another run's files ({', '.join(foreign) or 'checkpoints'}), which the demo would "
+            "replace: choose another --work-dir"
+        )
     for pattern in _WRITTEN:
         for path in folder.glob(pattern):
             path.unlink()
@@ -75,7 +83,7 @@ def _run(driver: str, folder: Path, seed: int | None, console: Console) -> None:
     from mmhooks.drivers import find_driver
 
     drive = find_driver(driver)
-    with _quiet():
+    with _quiet(), _one_thread():
         # on the CPU, whose kernels give the same bits every time; images of 8x8 pixels take seconds there
         spec = build_run(Config.fromfile(CONFIG), work_dir=folder, seed=seed, device="cpu")
         execute(spec, drive, ProgressBarHook(console, f"{driver:<9}"))
@@ -101,6 +109,19 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
         for logger, handler in kept.values():
             logger.removeHandler(handler)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: images of 8x8 pixels are too small to share out, and threads would only wait."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def read_log(folder: Path) -> dict[int, Epoch]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def test(
+def evaluate(
     config: Annotated[Path, typer.Argument(help="An MMCV-style config file.")],
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of a model of this config.")],
     cfg_options: CfgOptions = None,
@@ -32,16 +32,11 @@ def test(
         model, evaluation = model_and_evaluation(read(config, cfg_options))
         logger = logging.getLogger("mmhooks")
         load_weights(model, read_checkpoint(checkpoint)["state_dict"], logger)
-        results = evaluation.test_fn(model, evaluation.dataloader)
-        values = evaluation.dataloader.dataset.evaluate(results, logger=logger, **evaluation.eval_kwargs)
+        values = evaluation.measure(model, logger)
     table = Table("metric", "value")
     for name, value in values.items():
         table.add_row(name, f"{value:.5f}" if isinstance(value, float) else str(value))
     console.print(table)
-
-
-# the name is the command's, and pytest takes whatever is called test_* or test for its own
-test.__test__ = False  # type: ignore[attr-defined]
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Any], logger: logging.Logger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from pathlib import Path
@@ -206,17 +207,28 @@ class EvalHook(Hook):
         self._evaluate(runner)
 
     def evaluate(self, runner: BaseRunner) -> dict[str, Any]:
-        """Measure the model as it is now.
+        """Measure the runner's model as it is now.
+
+        Returns:
+            Values by name.
+        """
+        return self.measure(runner.model, runner.logger)
+
+    def measure(self, model: nn.Module, logger: logging.Logger) -> dict[str, Any]:
+        """Measure a model outside of a run too.
+
+        Args:
+            model: left in eval mode.
+            logger: reaches ``dataset.evaluate``.
 
         Returns:
             Values by name.
         """
         if self.metrics is not None:
             assert self.predict is not None
-            return dict(measure(runner.model, self.dataloader, self.metrics, self.predict))
-        results = self.test_fn(runner.model, self.dataloader)
-        values = self.dataloader.dataset.evaluate(results, logger=runner.logger, **self.eval_kwargs)
-        return dict(values)
+            return dict(measure(model, self.dataloader, self.metrics, self.predict))
+        results = self.test_fn(model, self.dataloader)
+        return dict(self.dataloader.dataset.evaluate(results, logger=logger, **self.eval_kwargs))
 
     def _is_due(self, runner: BaseRunner) -> bool:
         finished = (runner.epoch if self.by_epoch else runner.iter) + 1
