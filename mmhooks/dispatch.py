@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple, Self, SupportsIndex
 
 from mmhooks.errors import HookError, nearest
 from mmhooks.hook import GENERIC, POINTS, Hook
@@ -66,18 +66,34 @@ class HookList(list[Any]):
         self._changed()
 
     def insert(self, index: SupportsIndex, value: Any) -> None:
-        """Insert a hook at a place of the caller's choice."""
+        """Insert a hook at a place of the caller's choice; without a priority it takes that of its neighbour."""
+        if not hasattr(value, "priority"):
+            neighbours = self[: int(index)][-1:] or self[:1]
+            value.priority = neighbours[0].priority if neighbours else get_priority("NORMAL")
         super().insert(index, value)
         self._changed()
 
     def append(self, value: Any) -> None:
         """Put a hook last."""
-        super().append(value)
-        self._changed()
+        self.insert(len(self), value)
 
     def extend(self, values: Iterable[Any]) -> None:
         """Put hooks last."""
-        super().extend(values)
+        for value in list(values):
+            self.insert(len(self), value)
+
+    def __iadd__(self, values: Iterable[Any]) -> Self:  # type: ignore[misc]  # list takes more than we do
+        self.extend(values)
+        return self
+
+    def sort(self, *, key: Any = None, reverse: bool = False) -> None:
+        """Bring the hooks into another order."""
+        super().sort(key=key, reverse=reverse)
+        self._changed()
+
+    def reverse(self) -> None:
+        """Turn the order around."""
+        super().reverse()
         self._changed()
 
     def remove(self, value: Any) -> None:

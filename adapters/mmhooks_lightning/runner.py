@@ -13,8 +13,8 @@ import lightning.pytorch as pl
 import torch
 from torch import nn
 
-from mmhooks.checkpoint import commit
-from mmhooks.errors import CheckpointError, HookError
+from mmhooks.checkpoint import commit, telling_failures
+from mmhooks.errors import HookError
 from mmhooks.runner import BaseRunner
 
 if TYPE_CHECKING:
@@ -144,15 +144,11 @@ class LightningRunner(BaseRunner):
         temporary = str(Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp"))
         self._saving = {"save_optimizer": save_optimizer, "meta": meta}
         try:
-            # collective: every rank comes here, rank 0 (or each, when sharded) writes
-            self.trainer.save_checkpoint(temporary, weights_only=False)
-            if self.trainer.is_global_zero:
-                commit(temporary, path)
-        except OSError as error:
-            raise CheckpointError(
-                f"{path} could not be written ({error}); what was there before is untouched. "
-                "Free some space or choose another work_dir"
-            ) from error
+            with telling_failures(path):
+                # collective: every rank comes here, rank 0 (or each, when sharded) writes
+                self.trainer.save_checkpoint(temporary, weights_only=False)
+                if self.trainer.is_global_zero:
+                    commit(temporary, path)
         finally:
             self._saving = None
             Path(temporary).unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from mmhooks.checkpoint.content import model_state, plain
 from mmhooks.checkpoint.read import load_state_dict, read_checkpoint
-from mmhooks.checkpoint.write import atomic_write, commit, point_latest_at, write_checkpoint
+from mmhooks.checkpoint.write import atomic_write, commit, point_latest_at, telling_failures, write_checkpoint
 
 __all__ = [
     "atomic_write",
@@ -12,5 +12,6 @@ __all__ = [
     "plain",
     "point_latest_at",
     "read_checkpoint",
+    "telling_failures",
     "write_checkpoint",
 ]

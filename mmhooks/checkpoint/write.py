@@ -61,12 +61,29 @@ def write_checkpoint(content: Mapping[str, Any], path: str | os.PathLike[str]) -
     Raises:
         CheckpointError: it could not be written; a file of that name is as before.
     """
+    with telling_failures(path), atomic_write(path) as file:
+        torch.save(dict(content), file)
+
+
+@contextlib.contextmanager
+def telling_failures(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the failure to write a checkpoint into an error that says what is left.
+
+    Args:
+        path: the final name of the checkpoint.
+
+    Raises:
+        CheckpointError: the block could not write.
+    """
     try:
-        with atomic_write(path) as file:
-            torch.save(dict(content), file)
-    except OSError as error:
+        yield
+    except (OSError, RuntimeError) as error:
+        # on a full disk the closing of torch's archive fails as well, and its RuntimeError hides the OSError
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
         raise CheckpointError(
-            f"{os.fspath(path)} could not be written ({error}); what was there before is untouched. "
+            f"{os.fspath(path)} could not be written ({cause}); what was there before is untouched. "
             "Free some space or choose another work_dir"
         ) from error
 

@@ -91,7 +91,8 @@ class ProgressBarHook(Hook):
 
 def _values(runner: BaseRunner) -> Iterator[str]:
     if isinstance(runner.outputs, dict) and "loss" in runner.outputs:
-        yield f"loss {float(runner.outputs['loss']):.4f}"
+        loss = runner.outputs["loss"]
+        yield f"loss {float(loss.detach() if hasattr(loss, 'detach') else loss):.4f}"
     if runner.optimizer is not None:
         lr: Any = runner.current_lr()
         groups = next(iter(lr.values())) if isinstance(lr, dict) else lr

@@ -26,10 +26,17 @@ Predict = Callable[[nn.Module, Any], tuple[Any, Any]]
 class Metrics(Protocol):
     """What EvalHook asks of ``metrics``; a torchmetrics MetricCollection is one."""
 
-    def update(self, preds: Any, target: Any) -> Any: ...
-    def compute(self) -> Mapping[str, Any]: ...
-    def reset(self) -> Any: ...
-    def to(self, device: Any) -> Any: ...
+    def update(self, preds: Any, target: Any) -> Any:
+        """Take a batch in."""
+
+    def compute(self) -> Mapping[str, Any]:
+        """Give the values by name."""
+
+    def reset(self) -> Any:
+        """Forget all batches."""
+
+    def to(self, device: Any) -> Any:
+        """Move to a device."""
 
 
 def single_gpu_test(model: nn.Module, data_loader: Any) -> list[Any]:
@@ -66,9 +73,14 @@ def measure(model: nn.Module, data_loader: Any, metrics: Metrics, predict: Predi
     for batch in data_loader:
         preds, target = predict(model, to_device(batch, device))
         metrics.update(preds, target)
-    values = {name: float(value) for name, value in metrics.compute().items()}
+    values = metrics.compute()
     metrics.reset()
-    return values
+    if not isinstance(values, Mapping):
+        raise HookError("metrics must be a torchmetrics MetricCollection, as in MetricCollection({'acc': metric})")
+    for name, value in values.items():
+        if isinstance(value, torch.Tensor) and value.numel() != 1:
+            raise HookError(f"the metric {name!r} gives {value.numel()} values, not one: average it over the classes")
+    return {name: float(value) for name, value in values.items()}
 
 
 @HOOKS.register_module()

@@ -363,9 +363,12 @@ class BaseRunner(HookRegistration):
             CheckpointError: the file cannot be read, or does not fit and ``strict`` is set.
         """
         content = read_checkpoint(filename, map_location)
+        self._load_weights(content, filename, strict=strict)
+        return content
+
+    def _load_weights(self, content: Mapping[str, Any], filename: str | os.PathLike[str], *, strict: bool) -> None:
         self._unclaimed = load_state_dict(self.model, content["state_dict"], strict=strict, logger=self.logger)
         self.logger.info("loaded the weights of %s", filename)
-        return content
 
     def resume(
         self, checkpoint: str | os.PathLike[str], resume_optimizer: bool = True, map_location: Any = "cpu"
@@ -380,15 +383,17 @@ class BaseRunner(HookRegistration):
         Raises:
             CheckpointError: the file cannot be read, or does not say where the run was.
         """
-        content = self.load_checkpoint(checkpoint, map_location)
+        content = read_checkpoint(checkpoint, map_location)
         try:
             meta = content["meta"]
-            self._epoch, self._iter = meta["epoch"], meta["iter"]
+            epoch, iteration = meta["epoch"], meta["iter"]
         except KeyError as error:
             raise CheckpointError(
                 f"{checkpoint} does not say where the run was (no {error} in its meta): "
                 "it holds weights to start from, so use load_from instead of resume_from"
             ) from None
+        self._load_weights(content, checkpoint, strict=False)
+        self._epoch, self._iter = epoch, iteration
         exact = content.get("mmhooks", {})
         if exact.get("by_epoch") is False and not self.by_epoch:
             self._iter = exact["finished_iters"]
@@ -466,6 +471,11 @@ def _check_model(model: Any, batch_processor: Any) -> None:
             "return dict(loss=loss, log_vars=dict(loss=loss.detach()), num_samples=len(batch)). "
             "An ordinary LightningModule needs none: attach a HookCallback to its Trainer"
         )
+    elif not hasattr(model, "train_step"):
+        raise ModelError(
+            f"{type(model).__name__} hides the train_step of {type(inner).__name__}: give the runner the model "
+            "itself, or train on several devices under a Lightning Trainer"
+        )
 
 
 def _check_optimizer(optimizer: Any) -> None:
@@ -497,5 +507,5 @@ def check_flows(loaders: Any, workflow: Any) -> None:
     for flow in workflow:
         if len(flow) != 2 or flow[0] not in ("train", "val") or not isinstance(flow[1], int):
             raise ConfigError(f"a flow of the workflow is ('train', n) or ('val', n), not {flow!r}")
-    if all(mode != "train" for mode, _ in workflow):
+    if not any(mode == "train" and count > 0 for mode, count in workflow):
         raise ConfigError(f"the workflow {workflow} never trains, so the run would never end; add ('train', 1)")

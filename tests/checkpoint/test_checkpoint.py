@@ -27,6 +27,10 @@ from mmhooks.checkpoint import (
 LOGGER = logging.getLogger("mmhooks")
 
 
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 class Touch:
     """Makes a file when it is unpickled."""
 
@@ -46,7 +50,7 @@ def test_what_is_written_is_read(tmp_path):
     again = read_checkpoint(tmp_path / "new" / "a.pth")
     assert again["meta"] == {"epoch": 3}
     assert torch.equal(again["state_dict"]["w"], torch.arange(3.0))
-    assert os.listdir(tmp_path / "new") == ["a.pth"]
+    assert names(tmp_path / "new") == ["a.pth"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
@@ -62,7 +66,7 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
     with pytest.raises(error):
         write()
     assert file.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a.pth"]
+    assert names(tmp_path) == ["a.pth"]
 
 
 def test_content_that_cannot_be_saved_leaves_the_old_file(tmp_path):
@@ -71,7 +75,7 @@ def test_content_that_cannot_be_saved_leaves_the_old_file(tmp_path):
     with pytest.raises((AttributeError, pickle.PicklingError)):
         write_checkpoint({"meta": lambda: None}, file)
     assert file.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a.pth"]
+    assert names(tmp_path) == ["a.pth"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs file size limits")
@@ -92,7 +96,7 @@ except CheckpointError as error:
     shown = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True)
     assert "could not be written" in shown.stdout, shown.stderr[-2000:]
     assert file.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a.pth"]
+    assert names(tmp_path) == ["a.pth"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX permissions")
@@ -108,7 +112,7 @@ def test_latest_stands_for_the_newest(tmp_path):
         (tmp_path / name).write_text(name)
         point_latest_at(tmp_path / name)
         assert (tmp_path / "latest.pth").read_text() == name
-    assert sorted(os.listdir(tmp_path)) == ["epoch_1.pth", "epoch_2.pth", "latest.pth"]
+    assert names(tmp_path) == ["epoch_1.pth", "epoch_2.pth", "latest.pth"]
 
 
 def test_latest_still_works_when_the_folder_moves(tmp_path):
@@ -144,7 +148,7 @@ def test_a_bare_state_dict(tmp_path):
 def test_a_missing_file_names_the_nearest_one(tmp_path):
     for name in ("epoch_1.pth", "epoch_12.pth"):
         (tmp_path / name).touch()
-    with pytest.raises(CheckpointError, match=r"no checkpoint .*epoch_13\.pth; did you mean 'epoch_12\.pth'"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*epoch_13\.pth; did you mean .*'epoch_12\.pth'"):
         read_checkpoint(tmp_path / "epoch_13.pth")
     with pytest.raises(CheckpointError, match=r"holds epoch_1\.pth, epoch_12\.pth"):
         read_checkpoint(tmp_path / "weights")
@@ -182,7 +186,7 @@ def test_strict_tells_all_that_does_not_fit_and_touches_nothing():
     state = {"weight": torch.zeros(9, 2), "extra": torch.zeros(1)}
     with pytest.raises(
         CheckpointError,
-        match=r"not in the model: extra; not in the file: bias; weight is \(9, 2\) in the file and \(3, 2\) in the model",
+        match=r"not in the model: extra; not in the file: bias; weight is \(9, 2\) in the file and \(3, 2\)",
     ):
         load_state_dict(model, state, strict=True, logger=LOGGER)
     assert torch.equal(model.weight, before)

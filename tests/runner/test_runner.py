@@ -153,7 +153,9 @@ def test_the_iterator_is_made_after_before_train_epoch(make_runner, batches, at)
             return super().__iter__()
 
     runner = make_runner(max_epochs=1)
-    runner.register_hook(at(before_run=lambda r: order.append("run"), before_train_epoch=lambda r: order.append("epoch")))
+    runner.register_hook(
+        at(before_run=lambda r: order.append("run"), before_train_epoch=lambda r: order.append("epoch"))
+    )
     runner.run([Loader(batches)], TRAIN)
     assert order == ["run", "epoch", "iterator"]
 
@@ -271,7 +273,11 @@ def test_the_same_hook_twice(make_runner):
         (lambda r: r.register_hook({"type": "EMAhok"}), RegistryError, "did you mean 'EMAHook'"),
         (lambda r: r.register_hook({"type": "EMAHook", "priority": 200}), ConfigError, "priority 200 is out of range"),
         (lambda r: r.register_hook(Hook(), -1), ConfigError, "priority -1 is out of range"),
-        (lambda r: r.register_lr_hook({"policy": "stepp", "step": 1}), RegistryError, "did you mean .*StepLrUpdaterHook"),
+        (
+            lambda r: r.register_lr_hook({"policy": "stepp", "step": 1}),
+            RegistryError,
+            "did you mean .*StepLrUpdaterHook",
+        ),
         (lambda r: r.register_lr_hook({"step": [1]}), ConfigError, "lr_config needs a policy.*'step'"),
         (lambda r: r.register_hook(Hook), TypeError, r"write Hook\(\)"),
         (lambda r: r.register_logger_hooks({"hooks": [{"type": "TextLogerHook"}]}), RegistryError, "'TextLoggerHook'"),
@@ -288,7 +294,11 @@ def test_hook_info_is_the_calling_order(make_runner, at):
     runner = make_runner()
     runner.register_hook(at(before_run=print), 33)
     runner.register_hook(CheckpointHook())
-    assert runner.get_hook_info().splitlines()[:3] == ["before_run:", "(33          ) At", "(NORMAL      ) CheckpointHook"]
+    assert runner.get_hook_info().splitlines()[:3] == [
+        "before_run:",
+        "(33          ) At",
+        "(NORMAL      ) CheckpointHook",
+    ]
 
 
 # misuse -----------------------------------------------------------------------------------------------------
@@ -345,7 +355,7 @@ def test_a_run_without_a_length(make_runner, batches, kind, unit):
 
 def test_an_epoch_of_a_loader_without_length(make_runner, batches):
     with pytest.raises(ConfigError, match=r"generator has no length.*IterBasedRunner"):
-        make_runner(max_epochs=1).run([batch for batch in [iter_of(batches)]], TRAIN)
+        make_runner(max_epochs=1).run([iter_of(batches)], TRAIN)
 
 
 def iter_of(batches):
@@ -363,12 +373,9 @@ def test_bad_outputs(make_runner, make_model, batches, outputs, message):
         make_runner(model=model, max_epochs=1).run([batches], TRAIN)
 
 
-def test_a_torch_wrapper_without_train_step_is_told_at_once_or_works(make_runner, make_model, batches):
-    wrapped = nn.DataParallel(make_model())
-    runner = make_runner(model=wrapped, max_epochs=1)
-    runner.register_optimizer_hook({})
-    runner.run([batches], TRAIN)
-    assert runner.iter == 4
+def test_a_wrapper_that_hides_train_step_is_told_at_once(make_runner, make_model):
+    with pytest.raises(ModelError, match="DataParallel hides the train_step of Net"):
+        make_runner(model=nn.DataParallel(make_model()))
 
 
 def test_both_optimizer_hooks_are_named(make_runner, batches):

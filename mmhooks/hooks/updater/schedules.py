@@ -44,6 +44,7 @@ class Step:
             raise ConfigError(f"step must be a positive integer or a list of them, not {self.step!r}")
 
     def __call__(self, base: float, progress: int, end: int) -> float:
+        """Compute the value at a progress."""
         if isinstance(self.step, int):
             taken = progress // self.step
         else:
@@ -73,6 +74,7 @@ class CosineAnnealing:
             )
 
     def __call__(self, base: float, progress: int, end: int) -> float:
+        """Compute the value at a progress."""
         if self.target_ratio is not None:
             target = base * self.target_ratio
         else:

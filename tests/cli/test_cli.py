@@ -1,0 +1,324 @@
+"""The command line: demo, train, test, their options and their errors."""
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from typer.testing import CliRunner
+
+import mmhooks
+from mmhooks import ConfigError, EpochBasedRunner
+from mmhooks.checkpoint import read_checkpoint, write_checkpoint
+from mmhooks.cli import app, repeat_option
+from mmhooks.cli.demo import CONFIG, read_log
+from mmhooks.cli.progress import ProgressBarHook, logging_to
+
+pytest.importorskip("sklearn")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Images of 8x8 pixels are too small to share out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """An empty folder, as for somebody who has no clone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def call(*words: object):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def succeed(*words: object) -> str:
+    result = call(*words)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The work_dir of two epochs under the native driver."""
+    folder = tmp_path_factory.mktemp("trained")
+    succeed("train", CONFIG, "--work-dir", folder, "--cfg-options", "runner.max_epochs=2", "data.samples_per_gpu=64")
+    return folder
+
+
+def lines(folder: Path) -> list[dict]:
+    (log,) = folder.glob("*.log.json")
+    return [json.loads(text) for text in log.read_text().splitlines()]
+
+
+# train --------------------------------------------------------------------------------------------------------
+
+
+def test_train_writes_checkpoints_and_both_logs(trained):
+    assert {"epoch_1.pth", "epoch_2.pth", "latest.pth"} < {path.name for path in trained.glob("*.pth")}
+    (log,) = (path for path in trained.glob("*.log"))
+    assert "Start running" in log.read_text()
+    head, *rest = lines(trained)
+    assert (head["seed"], head["exp_name"]) == (0, "digits_cnn.py")
+    assert [line["epoch"] for line in rest if "accuracy" in line] == [1, 2]
+    (json_log,) = trained.glob("*.log.json")
+    assert json_log.stem == log.name
+
+
+@pytest.mark.parametrize("driver", ["native", "lightning"])
+def test_a_resumed_run_does_what_was_left(trained, tmp_path, driver):
+    output = succeed(
+        "train", CONFIG, "--driver", driver, "--work-dir", tmp_path / "b", "--resume-from", trained / "epoch_1.pth",
+        "--cfg-options", "runner.max_epochs=2", "data.samples_per_gpu=64",
+    )  # fmt: skip
+    assert "Trained for 2 epochs" in output
+    assert sorted(path.name for path in (tmp_path / "b").glob("epoch_*.pth")) == ["epoch_2.pth"]
+    assert min(line["epoch"] for line in lines(tmp_path / "b") if line.get("mode") == "train") == 2
+
+
+def test_auto_resume_begins_anew_or_goes_on(tmp_path):
+    words = [
+        "train",
+        CONFIG,
+        "--work-dir",
+        tmp_path / "w",
+        "--auto-resume",
+        "--cfg-options",
+        "data.samples_per_gpu=256",
+    ]
+    assert "resumed" not in succeed(*words, "runner.max_epochs=1")
+    assert "resumed" in succeed(*words, "runner.max_epochs=2")
+    assert read_checkpoint(tmp_path / "w" / "latest.pth")["meta"]["epoch"] == 2
+
+
+def test_load_from_takes_the_weights_and_begins_at_the_first_epoch(trained, tmp_path):
+    output = succeed(
+        "train", CONFIG, "--work-dir", tmp_path / "w", "--load-from", trained / "latest.pth", "--seed", 5,
+        "--cfg-options", "runner.max_epochs=1", "data.samples_per_gpu=256",
+    )  # fmt: skip
+    assert "loaded the weights" in output
+    assert lines(tmp_path / "w")[0]["seed"] == 5
+
+
+def test_the_work_dir_has_the_configs_name_by_default(tmp_path):
+    succeed("train", CONFIG, "--cfg-options", "runner.max_epochs=1", "data.samples_per_gpu=256")
+    assert (tmp_path / "work_dirs" / "digits_cnn" / "latest.pth").exists()
+
+
+# --cfg-options ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (["c.py", "--cfg-options", "a=1", "b.c=2"], ["c.py", "--cfg-options", "a=1", "--cfg-options", "b.c=2"]),
+        (["--cfg-options", "a=1", "c.py"], ["--cfg-options", "a=1", "c.py"]),
+        (["--cfg-options=a=1", "b=2"], ["--cfg-options=a=1", "--cfg-options", "b=2"]),
+        (["--cfg-options", "a=1", "--seed", "b=2"], ["--cfg-options", "a=1", "--seed", "b=2"]),
+        (
+            ["--cfg-options", "a=1", "--cfg-options", "b=2", "d=3"],
+            ["--cfg-options", "a=1", "--cfg-options", "b=2", "--cfg-options", "d=3"],
+        ),
+        (["--cfg-options", "a=1", "--", "b=2"], ["--cfg-options", "a=1", "--", "b=2"]),
+        (["--cfg-options"], ["--cfg-options"]),
+        (["x=1", "--seed", "2"], ["x=1", "--seed", "2"]),
+    ],
+)
+def test_several_values_after_one_option(written, read):
+    assert repeat_option(written, "--cfg-options") == read
+
+
+def test_options_reach_the_config(tmp_path):
+    file = tmp_path / "c.py"
+    file.write_text("model = dict(type='Nowhere')\nrunner = dict(max_epochs=1)\ndata = dict()\n")
+    result = call("train", file, "--cfg-options", "a=1", "model.type=Elsewhere")
+    assert result.exit_code == 1
+    assert "'Elsewhere' is not in the model registry" in result.output
+
+
+# test ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_worth_what_was_logged_when_it_was_written(trained):
+    accuracy = [line["accuracy"] for line in lines(trained) if "accuracy" in line][-1]
+    output = succeed("test", CONFIG, trained / "epoch_2.pth", "--cfg-options", "data.samples_per_gpu=100")
+    assert "accuracy" in output
+    assert f"{accuracy:.5f}" in output
+
+
+def test_weights_of_another_model_are_refused(trained):
+    result = call("test", CONFIG, trained / "epoch_2.pth", "--cfg-options", "model.channels=8")
+    assert result.exit_code == 1
+    assert "the weights do not fit the model" in result.output
+
+
+# errors -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train", "nowhere.py"], "nowhere.py"),
+        (["train", CONFIG, "--driver", "nativ"], "did you mean 'native'"),
+        (["train", CONFIG, "--cfg-options", "seed"], "has no '='"),
+        (["train", CONFIG, "--resume-from", "nowhere.pth"], "there is no checkpoint nowhere.pth"),
+        (["train", CONFIG, "--cfg-options", "optimizer.type=SDG"], "did you mean 'SGD'"),
+        (["test", CONFIG, "nowhere.pth"], "there is no checkpoint nowhere.pth"),
+    ],
+)
+def test_an_error_is_one_line_on_stderr(words, says):
+    result = call(*words)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_debug_shows_where_an_error_came_from():
+    result = call("--debug", "train", "nowhere.py")
+    assert isinstance(result.exception, mmhooks.MMHooksError)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train"],
+        ["test", CONFIG],
+        ["trian"],
+        ["train", CONFIG, "--seed", "one"],
+        ["train", CONFIG, "--cfg-options"],
+        ["train", CONFIG, "--auto-resume", "--resume-from", "a.pth"],
+    ],
+)
+def test_misuse_exits_with_2(words):
+    assert call(*words).exit_code == 2
+
+
+def test_the_version():
+    assert succeed("--version").strip() == f"mmhooks {mmhooks.__version__}"
+
+
+def test_the_command_imports_no_lightning_and_no_data():
+    code = "import sys, mmhooks.cli; print({'lightning', 'sklearn', 'torchmetrics'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+# demo ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_compares_the_drivers_and_clears_what_the_last_one_wrote(tmp_path):
+    folder = tmp_path / "work_dirs" / "digits"
+    (folder / "native").mkdir(parents=True)
+    (folder / "native" / "earlier.log.json").write_text('{"seed": 0, "exp_name": "digits_cnn.py"}\n')
+    (folder / "native" / "epoch_99.pth").touch()
+    (folder / "native" / "notes.txt").touch()
+    output = succeed("demo")
+    assert "final weights: identical (largest absolute difference 0" in output
+    assert "files kept by both drivers: best_accuracy_epoch_" in output
+    assert "Start running" not in output
+    assert not (folder / "native" / "epoch_99.pth").exists()
+    assert (folder / "native" / "notes.txt").exists()
+    native, lightning = (read_log(folder / name) for name in ("native", "lightning"))
+    assert list(native) == list(range(1, 7))
+    assert native == lightning
+    assert native[6].accuracy > 0.95
+    assert f"{native[6].accuracy:.5f}" in output
+
+
+def test_the_demo_leaves_the_files_of_another_run_alone(tmp_path):
+    (tmp_path / "native").mkdir()
+    (tmp_path / "native" / "epoch_12.pth").touch()
+    result = call("demo", "--work-dir", tmp_path)
+    assert result.exit_code == 1
+    assert "another run's files" in result.stderr
+    assert (tmp_path / "native" / "epoch_12.pth").exists()
+
+
+def test_a_demo_that_finds_a_difference_fails(tmp_path, monkeypatch):
+    weights = {"native": torch.zeros(2), "lightning": torch.tensor([0.0, 0.5])}
+
+    def run(driver, folder, seed, console):
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = ['{"exp_name": "digits_cnn.py"}', '{"mode": "val", "epoch": 1, "accuracy": 0.97, "lr": 0.1, "iter": 1}']
+        (folder / "x.log.json").write_text("\n".join(lines))
+        write_checkpoint({"meta": {}, "state_dict": {"w": weights[driver]}}, str(folder / "latest.pth"))
+
+    # by its full name: mmhooks.cli.demo is the command, which hides the module of that name
+    monkeypatch.setattr(sys.modules["mmhooks.cli.demo"], "_run", run)
+    result = call("demo", "--work-dir", tmp_path)
+    assert result.exit_code == 1
+    assert "different (largest absolute difference 0.5" in result.output
+    weights["lightning"] = torch.zeros(2)
+    assert call("demo", "--work-dir", tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize("package", ["lightning", "sklearn"])
+def test_a_demo_without_its_packages_says_what_to_install(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    result = call("demo")
+    assert result.exit_code == 1
+    assert 'pip install "mmhooks[demo]"' in result.stderr
+
+
+def test_the_script_without_a_config_trains(tmp_path):
+    pytest.importorskip("torchmetrics")
+    from mmhooks.examples.digits.script import train
+
+    runner = train(str(tmp_path / "w"), max_epochs=1)
+    assert runner.epoch == 1
+    assert [line["accuracy"] > 0.5 for line in lines(tmp_path / "w") if "accuracy" in line] == [True]
+
+
+# the bar ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_draws_on_a_terminal_alone(make_runner, batches, terminal):
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=120)
+    runner = make_runner(EpochBasedRunner, max_epochs=2)
+    runner.register_training_hooks(lr_config=None, optimizer_config={})
+    runner.register_hook(ProgressBarHook(console, "native", interval=0), priority="LOWEST")
+    with logging_to(console):
+        runner.run([batches], [("train", 1)])
+    assert ("epoch 2/2" in screen.getvalue()) == terminal
+    assert ("8/8" in screen.getvalue()) == terminal
+    assert ("Start running" in screen.getvalue()) == terminal  # log lines share the bar's console
+
+
+def test_the_bar_reads_the_loss_at_a_refresh_alone(make_runner, batches):
+    class Loss:
+        reads = 0
+
+        def __float__(self):
+            Loss.reads += 1
+            return 1.0
+
+    class Model(type(make_runner().model)):
+        def train_step(self, data, optimizer, **kwargs):
+            return {"loss": Loss()}
+
+    runner = make_runner(EpochBasedRunner, model=Model(), max_epochs=50)
+    console = Console(file=io.StringIO(), force_terminal=True)
+    runner.register_hook(ProgressBarHook(console, interval=3600), priority="LOWEST")
+    runner.run([batches], [("train", 1)])
+    assert 1 <= Loss.reads <= 2  # the first (if the clock says so) and the last iteration of 200
+
+
+def test_an_error_leaves_the_terminal_and_the_logger_as_they_were(make_runner):
+    logger = logging.getLogger("mmhooks")
+    before = list(logger.handlers), logger.level
+    with pytest.raises(ConfigError), logging_to(Console(file=io.StringIO())):
+        raise ConfigError("no")
+    assert (list(logger.handlers), logger.level) == before

@@ -1,0 +1,345 @@
+"""build_run: from a config to a RunSpec, and RunSpecs through both drivers."""
+
+import copy
+import json
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmhooks import ConfigError, EpochBasedRunner, EvalHook, IterBasedRunner, RegistryError
+from mmhooks.build import RunSpec, build_run, model_and_evaluation
+from mmhooks.checkpoint import read_checkpoint
+from mmhooks.config import Config
+from mmhooks.drivers import find_driver, native
+
+PROJECT = """
+import torch
+from torch import nn
+from mmhooks import DATASETS, MODELS
+
+@MODELS.register_module(force=True)
+class BuildNet(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Dropout(0.5), nn.Linear(width, 2))
+
+    def forward(self, x, y=None, return_loss=True):
+        scores = self.body(x)
+        return nn.functional.cross_entropy(scores, y) if return_loss else list(scores)
+
+    def train_step(self, data, optimizer=None, **kwargs):
+        loss = self(**data)
+        return dict(loss=loss, log_vars=dict(loss=loss.detach()), num_samples=len(data["x"]))
+
+    val_step = train_step
+
+@DATASETS.register_module(force=True)
+class BuildSet(torch.utils.data.Dataset):
+    def __init__(self, size=10, seed=0):
+        source = torch.Generator().manual_seed(seed)
+        self.x = torch.randn(size, 3, generator=source)
+        self.y = (self.x.sum(1) > 0).long()
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, index):
+        return dict(x=self.x[index], y=self.y[index])
+
+    def evaluate(self, results, logger=None, metric="hits"):
+        right = torch.stack(results).argmax(1) == self.y
+        return {metric: float(right.float().mean())}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def project(tmp_path_factory):
+    """The package of a project, importable but not imported."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "build_project.py").write_text(PROJECT)
+    sys.path.insert(0, str(folder))
+    yield
+    sys.path.remove(str(folder))
+    sys.modules.pop("build_project", None)
+
+
+@pytest.fixture
+def base():
+    return {
+        "custom_imports": {"imports": ["build_project"], "allow_failed_imports": False},
+        "model": {"type": "BuildNet", "width": 5},
+        "data": {
+            "samples_per_gpu": 4,
+            "workers_per_gpu": 0,
+            "train": {"type": "BuildSet", "size": 10},
+            "val": {"type": "BuildSet", "size": 6, "seed": 1},
+        },
+        "optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9},
+        "optimizer_config": {},
+        "lr_config": {"policy": "step", "step": [1]},
+        "checkpoint_config": {"interval": 1},
+        "log_config": {"interval": 1, "hooks": [{"type": "TextLoggerHook"}]},
+        "runner": {"type": "EpochBasedRunner", "max_epochs": 2},
+        "seed": 3,
+    }
+
+
+def without(cfg, *keys):
+    return {key: value for key, value in cfg.items() if key not in keys}
+
+
+def names(spec: RunSpec, tmp_path) -> list[str]:
+    runner_class = EpochBasedRunner if spec.by_epoch else IterBasedRunner
+    runner = runner_class(spec.model, optimizer=spec.optimizer, work_dir=tmp_path)
+    spec.register_on(runner)
+    return [type(hook).__name__ for hook in runner.hooks]
+
+
+def logged(folder) -> list[dict]:
+    (log,) = Path(folder).glob("*.log.json")
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+# what is built ------------------------------------------------------------------------------------------------
+
+
+def test_a_config_becomes_a_run(base, tmp_path):
+    before = copy.deepcopy(base)
+    spec = build_run(base, work_dir=tmp_path, device="cpu")
+    assert base == before
+    assert type(spec.model).__name__ == "BuildNet"
+    assert isinstance(spec.optimizer, torch.optim.SGD)
+    assert spec.workflow == [("train", 1)]
+    assert (spec.by_epoch, spec.max_epochs, spec.max_iters) == (True, 2, None)
+    (loader,) = spec.loaders  # no val flow, so no val loader
+    assert (loader.batch_size, len(loader.dataset), loader.num_workers) == (4, 10, 0)
+    assert isinstance(loader.sampler, torch.utils.data.RandomSampler)
+    assert spec.work_dir == str(tmp_path)
+    assert spec.meta["seed"] == 3
+    assert spec.training_hooks.keys() == {"lr_config", "optimizer_config", "checkpoint_config", "log_config"}
+
+
+def test_a_val_flow_has_a_loader_in_order(base):
+    base["workflow"] = [["train", 1], ("val", 1)]
+    spec = build_run(base, device="cpu")
+    assert spec.workflow == [("train", 1), ("val", 1)]
+    assert len(spec.loaders[1].dataset) == 6
+    assert isinstance(spec.loaders[1].sampler, torch.utils.data.SequentialSampler)
+
+
+def test_a_file_gives_its_name_and_text_to_meta(base, tmp_path):
+    file = tmp_path / "tiny.py"
+    file.write_text("\n".join(f"{key} = {value!r}" for key, value in base.items()))
+    spec = build_run(Config.fromfile(file), device="cpu")
+    assert spec.meta["exp_name"] == "tiny.py"
+    assert "BuildNet" in spec.meta["config"]
+
+
+def test_the_projects_modules_are_imported_by_building_alone(base, tmp_path):
+    sys.modules.pop("build_project", None)
+    file = tmp_path / "tiny.py"
+    file.write_text("\n".join(f"{key} = {value!r}" for key, value in base.items()))
+    cfg = Config.fromfile(file)
+    assert "build_project" not in sys.modules
+    build_run(cfg, device="cpu")
+    assert "build_project" in sys.modules
+
+
+@pytest.mark.parametrize("given", [None, 7])
+def test_a_seed_fixes_all_three_generators_and_the_weights(base, given):
+    runs = []
+    for _ in range(2):
+        spec = build_run(base, seed=given, device="cpu")
+        runs.append((torch.rand(1).item(), random.random(), np.random.rand(), spec.model.body[0].bias[0].item()))
+        assert spec.meta["seed"] == (3 if given is None else given)
+    assert runs[0] == runs[1]
+
+
+def test_another_seed_gives_other_weights(base):
+    first, second = (build_run(base, seed=seed, device="cpu").model.body[0].weight for seed in (0, 1))
+    assert not first.equal(second)
+
+
+def test_without_a_seed_nothing_is_seeded(base):
+    torch.manual_seed(0)
+    first = build_run(without(base, "seed"), device="cpu").model.body[0].weight
+    second = build_run(without(base, "seed"), device="cpu").model.body[0].weight
+    assert not first.equal(second)
+
+
+def test_workers_are_seeded_as_mmcvs_projects_do(base):
+    base["data"]["workers_per_gpu"] = 2
+    spec = build_run(base, device="cpu")
+    spec.loaders[0].worker_init_fn(1)
+    expected = random.Random(3 + 1).random()
+    assert random.random() == expected
+    assert np.random.rand() == np.random.RandomState(3 + 1).rand()
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        ({"runner": {"type": "EpochBasedRunner", "max_epochs": 3}}, (True, 3, None)),
+        ({"runner": {"type": "IterBasedRunner", "max_iters": 9}}, (False, None, 9)),
+        ({"runner": {"max_iters": 9}}, (False, None, 9)),
+        ({"total_epochs": 4}, (True, 4, None)),
+        ({"total_iters": 5}, (False, None, 5)),
+    ],
+)
+def test_the_length_of_the_run(base, length, expected):
+    spec = build_run({**without(base, "runner"), **length}, device="cpu")
+    assert (spec.by_epoch, spec.max_epochs, spec.max_iters) == expected
+
+
+def test_hooks_and_their_order(base, tmp_path):
+    base["evaluation"] = {"interval": 1, "metric": "hits", "save_best": "hits", "rule": "greater"}
+    base["custom_hooks"] = [{"type": "EMAHook", "priority": "ABOVE_NORMAL"}]
+    spec = build_run(base, device="cpu")
+    assert names(spec, tmp_path) == [
+        "StepLrUpdaterHook",
+        "OptimizerHook",
+        "EMAHook",
+        "CheckpointHook",
+        "IterTimerHook",
+        "EvalHook",
+        "TextLoggerHook",
+    ]
+
+
+def test_an_evaluation_counts_what_the_run_counts(base, tmp_path):
+    base.update(runner={"type": "IterBasedRunner", "max_iters": 2}, evaluation={"interval": 1, "metric": "hits"})
+    spec = build_run(base, work_dir=tmp_path, device="cpu")
+    runner = native(spec)
+    (hook,) = [hook for hook in runner.hooks if isinstance(hook, EvalHook)]
+    assert not hook.by_epoch
+    assert [line["hits"] for line in logged(tmp_path) if "hits" in line] == pytest.approx([0.5, 0.5], abs=0.5)
+
+
+def test_arguments_go_before_the_configs_keys(base, tmp_path):
+    base.update(work_dir="theirs", load_from="theirs.pth", resume_from="resumed.pth")
+    spec = build_run(base, device="cpu")
+    assert (spec.work_dir, spec.load_from, spec.resume_from) == ("theirs", "theirs.pth", "resumed.pth")
+    spec = build_run(base, work_dir=tmp_path, load_from="a.pth", resume_from=Path("b.pth"), device="cpu")
+    assert (spec.work_dir, spec.load_from, spec.resume_from) == (str(tmp_path), "a.pth", "b.pth")
+
+
+def test_auto_resume_takes_the_latest_if_there_is_one(base, tmp_path):
+    assert build_run(base, work_dir=tmp_path, auto_resume=True, device="cpu").resume_from is None
+    (tmp_path / "latest.pth").touch()
+    spec = build_run(base, work_dir=tmp_path, auto_resume=True, device="cpu")
+    assert spec.resume_from == str(tmp_path / "latest.pth")
+    with pytest.raises(ConfigError, match="no work_dir"):
+        build_run(base, auto_resume=True, device="cpu")
+
+
+def test_keys_that_nothing_knows_are_left_alone(base):
+    base.update(dist_params={"backend": "nccl"}, cudnn_benchmark=True, opencv_num_threads=0)
+    assert build_run(base, device="cpu")
+
+
+# what is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["model", "data", "optimizer"])
+def test_a_missing_key_is_named_with_the_file(base, tmp_path, key):
+    file = tmp_path / "broken.py"
+    file.write_text("\n".join(f"{name} = {value!r}" for name, value in without(base, key).items()))
+    with pytest.raises(ConfigError, match=rf"broken\.py has no '{key}'"):
+        build_run(Config.fromfile(file), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"modle": 1, "model": None}, ConfigError, "did you mean"),
+        ({"model": ["BuildNet"]}, ConfigError, "model must be a dict"),
+        ({"model": {"type": "BuildNett"}}, RegistryError, "did you mean 'BuildNet'"),
+        ({"workflow": [("val", 1)]}, ConfigError, "never trains"),
+        ({"workflow": ["train"]}, ConfigError, "a flow of the workflow"),
+        ({"workflow": 1}, ConfigError, "workflow must be a list"),
+        ({"runner": {"type": "EpochBasedRuner", "max_epochs": 1}}, ConfigError, "did you mean 'EpochBasedRunner'"),
+        ({"runner": {"type": "EpochBasedRunner", "max_iters": 1}}, ConfigError, "how long to train"),
+        ({"runner": None}, ConfigError, "how long to train"),
+        ({"fp16": {"loss_scale": 512.0}}, ConfigError, "fp16=.*not supported yet"),
+        ({"log_level": "LOUD"}, ConfigError, "log_level='LOUD'"),
+        ({"custom_imports": {"imports": ["no_such_module"]}}, ConfigError, "names 'no_such_module'"),
+        ({"custom_imports": [1]}, ConfigError, "names of modules"),
+        ({"data": {"train": {"type": "BuildSet"}}}, ConfigError, r"data\.samples_per_gpu"),
+        ({"data": {"samples_per_gpu": 1}}, ConfigError, r"data\.train"),
+        ({"optimizer": {"type": "SGD", "lr": 1, "paramwise_cfg": {"a": 1}}}, ConfigError, "not supported yet"),
+    ],
+)
+def test_mistakes_say_what_to_write(base, change, error, says):
+    with pytest.raises(error, match=says):
+        build_run({**base, **change}, device="cpu")
+
+
+def test_an_import_that_may_fail_is_a_warning(base, caplog):
+    base["custom_imports"] = {"imports": ["build_project", "no_such_module"], "allow_failed_imports": True}
+    with caplog.at_level("WARNING", "mmhooks"):
+        build_run(base, device="cpu")
+    assert "no_such_module" in caplog.text
+
+
+# judging a model ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("test", "size"), [(None, 6), ({"type": "BuildSet", "size": 8}, 8)])
+def test_a_model_is_judged_over_test_or_else_val(base, test, size):
+    base["evaluation"] = {"interval": 3, "metric": "right"}
+    if test:
+        base["data"]["test"] = test
+    model, evaluation = model_and_evaluation(base, device="cpu")
+    assert type(model).__name__ == "BuildNet"
+    assert len(evaluation.dataloader.dataset) == size
+    assert evaluation.eval_kwargs == {"metric": "right"}
+
+
+# drivers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "length", [{"type": "EpochBasedRunner", "max_epochs": 2}, {"type": "IterBasedRunner", "max_iters": 7}]
+)
+def test_both_drivers_give_the_same_weights_and_files(base, tmp_path, length):
+    base.update(runner=length, evaluation={"interval": 1, "metric": "hits", "save_best": "hits", "rule": "greater"})
+    for driver in ("native", "lightning"):
+        spec = build_run(base, work_dir=tmp_path / driver, device="cpu")
+        spec.timestamp = "now"
+        runner = find_driver(driver)(spec)
+        assert runner.iter == (6 if spec.by_epoch else 7)
+    ours, theirs = (sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("native", "lightning"))
+    assert ours == theirs
+    assert {"latest.pth", "now.log.json"} < set(ours)
+    first, second = (read_checkpoint(tmp_path / name / "latest.pth")["state_dict"] for name in ("native", "lightning"))
+    assert first.keys() == second.keys()
+    assert all(first[key].equal(second[key]) for key in first)
+
+
+def test_native_loads_and_resumes(base, tmp_path):
+    first = native(build_run(base, work_dir=tmp_path / "a", device="cpu"))
+    file = tmp_path / "a" / "epoch_1.pth"
+    resumed = native(build_run(base, work_dir=tmp_path / "b", resume_from=file, device="cpu"))
+    assert (resumed.epoch, resumed.iter) == (2, 6)
+    assert sorted(path.name for path in (tmp_path / "b").glob("epoch_*.pth")) == ["epoch_2.pth"]
+    base["runner"]["max_epochs"] = 0
+    base["checkpoint_config"] = None
+    loaded = native(build_run(base, load_from=tmp_path / "a" / "epoch_2.pth", device="cpu"))
+    assert (loaded.epoch, loaded.iter) == (0, 0)
+    for name, value in first.model.state_dict().items():
+        assert value.equal(loaded.model.state_dict()[name])
+
+
+def test_an_unknown_driver_names_the_known():
+    with pytest.raises(ConfigError, match="there are lightning, native; did you mean 'native'"):
+        find_driver("nativ")
+
+
+def test_a_driver_whose_package_is_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mmhooks_lightning.driver", None)
+    with pytest.raises(ConfigError, match=r'pip install "mmhooks\[lightning\]"'):
+        find_driver("lightning")
