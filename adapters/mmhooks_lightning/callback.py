@@ -480,7 +480,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Make every file of a run one that a native runner can resume too."""
-        if self.active:
+        if self.active or self._finished:
             self.runner.add_to_checkpoint(checkpoint)
 
     def on_load_checkpoint(

@@ -117,18 +117,19 @@ class HookedModule(pl.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Let the model take its val step; outside a fit its log_vars are the Trainer's metrics."""
         model: Any = self.model
-        if self._bridge is not None and self._bridge.active:
-            runner = self._bridge.runner
-            args = (batch, runner.optimizer) if runner.by_epoch else (batch,)
-            kwargs = {} if runner.by_epoch else self.step_kwargs  # as the native runners call it
-            runner._record(model.val_step(*args, **kwargs), "val_step")
-            return None
         if not hasattr(model, "val_step"):
             raise ModelError(f"{type(model).__name__} has no val_step, so it cannot be validated")
-        outputs = model.val_step(batch, None)
-        if not self.trainer.sanity_checking:
+        bridge = self._bridge
+        in_run = bridge is not None and bridge.active
+        optimizer = bridge.runner.optimizer if bridge is not None and in_run else None
+        if bridge is None or bridge.by_epoch:  # each as the native runner of that kind calls it
+            outputs = model.val_step(batch, optimizer)
+        else:
+            outputs = model.val_step(batch, **self.step_kwargs)
+        if bridge is not None and in_run:
+            bridge.runner._record(outputs, "val_step")
+        elif not self.trainer.sanity_checking:
             self.log_dict(dict(outputs.get("log_vars", {})), batch_size=outputs.get("num_samples"))
-        return None
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Measure as `validation_step` does."""
