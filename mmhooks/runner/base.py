@@ -222,6 +222,7 @@ class BaseRunner(HookRegistration):
         self.stop_reason = None
         self._give_hook_states()
         self.call_hook("before_run")
+        self._give_hook_states()  # of a file that a hook has just resumed
 
     # services that differ by driver -----------------------------------------------------------------------
 
@@ -366,9 +367,12 @@ class BaseRunner(HookRegistration):
         self._load_weights(content, filename, strict=strict)
         return content
 
-    def _load_weights(self, content: Mapping[str, Any], filename: str | os.PathLike[str], *, strict: bool) -> None:
-        self._unclaimed = load_state_dict(self.model, content["state_dict"], strict=strict, logger=self.logger)
+    def _load_weights(
+        self, content: Mapping[str, Any], filename: str | os.PathLike[str], *, strict: bool
+    ) -> dict[str, torch.Tensor]:
+        unclaimed = load_state_dict(self.model, content["state_dict"], strict=strict, logger=self.logger)
         self.logger.info("loaded the weights of %s", filename)
+        return unclaimed
 
     def resume(
         self, checkpoint: str | os.PathLike[str], resume_optimizer: bool = True, map_location: Any = "cpu"
@@ -392,14 +396,14 @@ class BaseRunner(HookRegistration):
                 f"{checkpoint} does not say where the run was (no {error} in its meta): "
                 "it holds weights to start from, so use load_from instead of resume_from"
             ) from None
-        self._load_weights(content, checkpoint, strict=False)
+        unclaimed = self._load_weights(content, checkpoint, strict=False)
         self._epoch, self._iter = epoch, iteration
         exact = content.get("mmhooks", {})
         if exact.get("by_epoch") is False and not self.by_epoch:
             self._iter = exact["finished_iters"]
         self._hook_states = exact.get("hooks", {})
-        if not exact:  # MMCV's own files: what the model has no place for is lost there, so here too
-            self._unclaimed = {}
+        # of MMCV's own files, what the model has no place for is lost there, so here too
+        self._unclaimed = unclaimed if exact else {}
         self.meta = dict(meta)
         self.meta.setdefault("hook_msgs", {})
         if resume_optimizer and "optimizer" in content:

@@ -328,3 +328,26 @@ def test_a_file_of_model_checkpoint_resumes_natively(kit):
     assert (runner.epoch, runner.iter) == (1, 5)
     runner.run([kit.loader], [("train", 1)])
     assert torch.equal(other.net.weight, model.net.weight)
+
+
+def test_a_hook_may_resume_when_the_run_begins(kit):
+    """EMAHook(resume_from=...) moves the Trainer's counters too, and the record of kept files goes on."""
+
+    def fit(until, **ema):
+        torch.manual_seed(0)
+        model = kit.Model()
+        callback = HookCallback(work_dir=kit.folder / "work", logger=kit.logger)
+        callback.register_hook(OptimizerHook(), "ABOVE_NORMAL")
+        callback.register_hook(EMAHook(momentum=0.1, **ema), "ABOVE_NORMAL")
+        callback.register_hook(CheckpointHook(interval=1, max_keep_ckpts=2))
+        trainer = kit.trainer(callback, max_epochs=until)
+        trainer.fit(HookedModule(model, sgd(model)), kit.loader)
+        return model, trainer
+
+    whole, _ = fit(4)
+    fit(2)
+    resumed, trainer = fit(4, resume_from=kit.folder / "work" / "epoch_2.pth")
+    assert (trainer.global_step, trainer.current_epoch) == (20, 4)
+    assert names(kit.folder / "work") == ["epoch_3.pth", "epoch_4.pth", "latest.pth"]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name

@@ -211,3 +211,19 @@ def test_a_file_written_in_a_hook_of_an_epoch_holds_no_half_state(make_runner, b
     path = runner.save_checkpoint(str(tmp_path), meta={"own": 1}, create_symlink=False)
     assert read_checkpoint(path)["meta"]["own"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["epoch_1.pth"]
+
+
+def test_weights_to_start_from_bring_no_averages(make_runner, batches, tmp_path):
+    """load_from takes a file's weights as the beginning of another run; its averages belong to the old one."""
+    equip(make_runner(max_epochs=2, work_dir=tmp_path / "old")).run([batches], TRAIN)
+
+    class Look(Hook):
+        def before_train_epoch(self, runner):
+            for name, parameter in runner.model.named_parameters():
+                assert torch.equal(parameter, getattr(runner.model, f"ema_{name.replace('.', '_')}"))
+
+    runner = equip(make_runner(max_epochs=1, work_dir=tmp_path / "new"))
+    runner.register_hook(Look(), "HIGHEST")
+    runner.load_checkpoint(tmp_path / "old" / "latest.pth")
+    runner.run([batches], TRAIN)
+    assert runner.epoch == 1
