@@ -78,6 +78,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self.workflow = workflow
         self.active = False
         self._stepping = Stepping()
+        self._changed: dict[str, Any] = {}
         self._reset()
         for item in hooks:
             hook, priority = item if isinstance(item, tuple) else (item, "NORMAL")
@@ -158,7 +159,7 @@ class HookCallback(pl.Callback, HookRegistration):
             )
         if len(self._flow) == 1:
             if loader:  # the workflow does not want it
-                trainer.limit_val_batches = 0
+                self._change(trainer, "limit_val_batches", 0)
             return
         if not loader:
             raise ConfigError(
@@ -174,7 +175,12 @@ class HookCallback(pl.Callback, HookRegistration):
                 "check_val_every_n_epoch out of the Trainer"
             )
         self._validates = True
-        trainer.check_val_every_n_epoch = 1 if self.by_epoch else None
+        self._change(trainer, "check_val_every_n_epoch", 1 if self.by_epoch else None)
+
+    def _change(self, trainer: pl.Trainer, setting: str, value: Any) -> None:
+        """Change a setting of the Trainer until the fit is over."""
+        self._changed[setting] = getattr(trainer, setting)
+        setattr(trainer, setting, value)
 
     def _wrap_loaders(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         strategy: Any = trainer.strategy
@@ -187,7 +193,7 @@ class HookCallback(pl.Callback, HookRegistration):
             wrapped = lazy(process(loader), hide_sampler=hooked and sampler_is_ours)
             if trainer.training:
                 self._train_loaders.append(wrapped)
-                if not self.by_epoch and not hasattr(wrapped.source, "__len__"):
+                if not self.by_epoch and not wrapped.is_sized:
                     wrapped.length = self.runner.max_iters  # one pass that lasts for the whole run
             else:
                 self._val_loaders.append(wrapped)
@@ -214,6 +220,9 @@ class HookCallback(pl.Callback, HookRegistration):
         if hasattr(self, "_pre_hook"):
             self._pre_hook.remove()
         self._unwrap_loaders(trainer)
+        for setting, value in self._changed.items():
+            setattr(trainer, setting, value)
+        self._changed = {}
         if isinstance(pl_module, HookedModule):
             pl_module._bridge = None
 

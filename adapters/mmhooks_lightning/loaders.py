@@ -64,6 +64,15 @@ class LazyLoader:
         """The loader of this epoch."""
         return self.source if self.override is None else self.override
 
+    @property
+    def is_sized(self) -> bool:
+        """Whether the source knows its length: a DataLoader over an iterable data set has the method, and it fails."""
+        try:
+            len(self.source)
+        except TypeError:
+            return False
+        return True
+
     def exhaust(self) -> None:
         """Take the step after the last batch, at which samplers and workers finish."""
         if self._active is not None and self.endless is None:

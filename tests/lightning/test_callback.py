@@ -351,3 +351,13 @@ def test_a_hook_may_resume_when_the_run_begins(kit):
     assert names(kit.folder / "work") == ["epoch_3.pth", "epoch_4.pth", "latest.pth"]
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_trainer_is_left_as_it_was(kit):
+    model = kit.Model()
+    callback = HookCallback([OptimizerHook()], workflow=[("train", 1)], logger=kit.logger)
+    trainer = kit.trainer(callback, max_epochs=1)
+    module = HookedModule(model, sgd(model))
+    trainer.fit(module, kit.loader, kit.loader)  # the workflow does not validate
+    assert trainer.limit_val_batches == 1.0
+    assert trainer.validate(module, kit.loader, verbose=False)[0]["loss"] > 0

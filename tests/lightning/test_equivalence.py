@@ -1,5 +1,6 @@
 """The same hooks, data and seed under the native runners and under a Trainer: the same trace, weights and files."""
 
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -8,7 +9,7 @@ import lightning as L
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from mmhooks import EMAHook, EpochBasedRunner, EvalHook, Hook, IterBasedRunner
 from mmhooks.checkpoint import read_checkpoint
@@ -227,6 +228,39 @@ def test_a_loader_with_its_own_generator_and_workers(tmp_path):
         }
 
     native, bridge = both(tmp_path, [("train", 1), ("val", 1)], make_loaders=loaders)
+    assert_same_weights(native[1], bridge[1])
+
+
+class Stream(IterableDataset):
+    """Samples without an end or a length, drawn from the global generator."""
+
+    def __iter__(self):
+        while True:
+            x = torch.randn(4)
+            yield x, int(x.sum() > 0)
+
+
+class Passes(Stream):
+    def __iter__(self):
+        return itertools.islice(super().__iter__(), 24)
+
+
+@pytest.mark.parametrize("dataset", [Stream, Passes])
+def test_a_loader_without_a_length(tmp_path, dataset):
+    def loaders():
+        return {"train": DataLoader(dataset(), 8), "val": data(3)}
+
+    training = {**TRAINING, "lr_config": {"policy": "fixed"}, "checkpoint_config": None}
+    native, bridge = both(
+        tmp_path,
+        [("train", 4), ("val", 1)],
+        by_epoch=False,
+        length=10,
+        training=training,
+        make_loaders=loaders,
+        make_hooks=lambda: [(Trace(epoch_points=True), "NORMAL")],
+    )
+    assert native[2][0].log == bridge[2][0].log
     assert_same_weights(native[1], bridge[1])
 
 
