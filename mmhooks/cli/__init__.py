@@ -27,8 +27,8 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except MMHooksError as error:
-            if ctx.params.get("debug"):
+        except Exception as error:
+            if ctx.params.get("debug") or not _is_users(error):
                 raise
             message = Text.assemble(("error: ", "bold red"), ("\n".join([str(error), *_notes(error)]), "red"))
             Console(stderr=True).print(message, soft_wrap=True)
@@ -69,6 +69,12 @@ def repeat_option(args: Sequence[str], option: str) -> list[str]:
             rewritten.append(word)
             more = False
     return rewritten
+
+
+def _is_users(error: Exception) -> bool:
+    """Tell a user's mistake from ours: one of our errors, or arguments in a config that a class refuses."""
+    built = any(note.startswith("while building ") for note in _notes(error))
+    return isinstance(error, MMHooksError) or (built and isinstance(error, (TypeError, ValueError, ImportError)))
 
 
 def _notes(error: BaseException) -> list[str]:

@@ -322,3 +322,14 @@ def test_an_error_leaves_the_terminal_and_the_logger_as_they_were(make_runner):
     with pytest.raises(ConfigError), logging_to(Console(file=io.StringIO())):
         raise ConfigError("no")
     assert (list(logger.handlers), logger.level) == before
+
+
+def test_an_argument_that_a_class_refuses_is_no_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "mmhooks", "train", str(CONFIG), "--work-dir", str(tmp_path / "work"),
+         "--cfg-options", "optimizer_config.grad_clp=1"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "did you mean 'grad_clip'?" in done.stderr
