@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # tiny models: more threads would only wait for each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types bench oracle golden wheel clean
+.PHONY: demo test lint types bench golden wheel clean
 
 demo: $(READY)            ## one config, both drivers, the numbers side by side
 	$(RUN) -m mmhooks demo

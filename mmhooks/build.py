@@ -25,7 +25,8 @@ from mmhooks.hooks import EvalHook
 from mmhooks.log import get_logger
 from mmhooks.optim import build_optimizer
 from mmhooks.registry import DATASETS, HOOKS, MODELS, build_from_cfg
-from mmhooks.runner.base import Optimizers, Workflow, check_flows
+from mmhooks.runner.base import Optimizers, Workflow
+from mmhooks.runner.checks import check_flows
 from mmhooks.runner.registration import HookRegistration
 
 RUNNER_TYPES = ("EpochBasedRunner", "IterBasedRunner")

@@ -169,8 +169,8 @@ class CallTable:
         self.hooks.insert(place, hook)
 
     def rebuild(self) -> None:
-        """Look again at which methods the hooks override."""
-        self._table = {point: self._look_up(point) for point in (*POINTS, *GENERIC_POINTS)}
+        """Look again, at the next call of each point, at which methods the hooks override."""
+        self._table = {}
 
     def call(self, point: str, runner: Any) -> None:
         """Call every hook that overrides a point.

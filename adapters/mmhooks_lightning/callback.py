@@ -17,9 +17,11 @@ from mmhooks.hooks.updater import UpdaterHook
 from mmhooks.runner import IterLoader
 from mmhooks.runner.base import Workflow
 from mmhooks.runner.registration import HookRegistration
+from mmhooks_lightning.checks import check_package, check_workflow
 from mmhooks_lightning.loaders import LazyLoader, lazy
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimization import Stepping
+from mmhooks_lightning.outputs import ordinary_outputs
 from mmhooks_lightning.runner import LightningRunner
 
 
@@ -71,7 +73,7 @@ class HookCallback(pl.Callback, HookRegistration):
                 "say max_epochs to the Trainer"
             )
         if workflow is not None:
-            _check_workflow(workflow, by_epoch)
+            check_workflow(workflow, by_epoch)
         self.runner = LightningRunner(by_epoch, max_iters, work_dir, logger, meta)
         self.call_table = self.runner.call_table
         self.by_epoch = by_epoch
@@ -79,6 +81,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self.active = False
         self._stepping = Stepping()
         self._changed: dict[str, Any] = {}
+        self._pre_hook: Any = None
         self._reset()
         for item in hooks:
             hook, priority = item if isinstance(item, tuple) else (item, "NORMAL")
@@ -109,7 +112,7 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check what cannot work, and set what the run needs."""
-        _check_package(trainer)
+        check_package(trainer)
         if sum(isinstance(callback, HookCallback) for callback in trainer.callbacks) > 1:  # type: ignore[attr-defined]
             raise HookError(
                 "the Trainer has two HookCallbacks, whose hooks would not know each other's priorities: "
@@ -217,7 +220,7 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _leave(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = False
-        if hasattr(self, "_pre_hook"):
+        if self._pre_hook is not None:
             self._pre_hook.remove()
         self._unwrap_loaders(trainer)
         for setting, value in self._changed.items():
@@ -336,12 +339,10 @@ class HookCallback(pl.Callback, HookRegistration):
         runner.data_batch = batch
         runner.call_hook("before_train_iter")
 
-    def after_train_iter(self, runner: LightningRunner) -> None:
+    def after_train_iter(self, module: HookedModule) -> None:
         """after_train_iter, called from the training step of a `HookedModule`."""
-        module = runner.module
-        assert isinstance(module, HookedModule)
         with module.without_autocast():
-            runner.call_hook("after_train_iter")
+            self.runner.call_hook("after_train_iter")
         self._count_iter()
 
     def _count_iter(self) -> None:
@@ -358,7 +359,7 @@ class HookCallback(pl.Callback, HookRegistration):
         """after_train_iter of an ordinary module; after_train_epoch when this was the last batch."""
         runner = self.runner
         if not isinstance(pl_module, HookedModule):
-            runner._record(_ordinary_outputs(outputs, batch), "training_step")
+            runner._record(ordinary_outputs(outputs, batch), "training_step")
             runner.call_hook("after_train_iter")
             self._count_iter()
         if not self.by_epoch:
@@ -397,9 +398,7 @@ class HookCallback(pl.Callback, HookRegistration):
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """after_train_epoch of an epoch that ended before its last batch; a pass of an iteration-based run."""
-        if not self.by_epoch:
-            return
+        """after_train_epoch of an epoch that ended before its last batch."""
         if self._epoch_open:
             self._end_train_epoch()
 
@@ -466,7 +465,7 @@ class HookCallback(pl.Callback, HookRegistration):
             return
         runner = self.runner
         if not isinstance(pl_module, HookedModule):
-            runner._record(_ordinary_outputs(outputs, batch), "validation_step")
+            runner._record(ordinary_outputs(outputs, batch), "validation_step")
         runner.call_hook("after_val_iter")
         runner.data_batch = None
         self._in_val += 1
@@ -498,42 +497,3 @@ class HookCallback(pl.Callback, HookRegistration):
         """Take meta and the hooks' states from the file that a fit resumes."""
         if trainer.state.fn == TrainerFn.FITTING:
             self.runner.take_from_checkpoint(checkpoint)
-
-
-def _check_package(trainer: Any) -> None:
-    if not isinstance(trainer, pl.Trainer):
-        package = type(trainer).__module__.partition(".")[0]
-        raise ConfigError(
-            f"this Trainer comes from {package}, and HookCallback is written for the package lightning: "
-            "write `import lightning as L; L.Trainer(...)` and L.LightningModule"
-        )
-
-
-def _check_workflow(workflow: Any, by_epoch: bool) -> None:
-    modes = [flow[0] for flow in workflow] if all(isinstance(f, tuple) and len(f) == 2 for f in workflow) else []
-    counts = [flow[1] for flow in workflow] if modes else []
-    fits = modes in (["train"], ["train", "val"]) and all(isinstance(n, int) and n > 0 for n in counts)
-    if fits and not (by_epoch and modes[-1] == "val" and counts[-1] != 1):
-        return
-    raise ConfigError(
-        f"the workflow {workflow!r} has no equal under a Trainer: write [('train', n)] or "
-        + ("[('train', n), ('val', 1)], in epochs" if by_epoch else "[('train', n), ('val', m)], in iterations")
-    )
-
-
-def _ordinary_outputs(outputs: Any, batch: Any) -> dict[str, Any]:
-    """Spell what an ordinary module's step returned as an MMCV-style model would."""
-    if isinstance(outputs, torch.Tensor):
-        outputs = {"loss": outputs}
-    found = dict(outputs) if isinstance(outputs, dict) else {}
-    found.setdefault("num_samples", _batch_size(batch))
-    if isinstance(found.get("loss"), torch.Tensor):
-        found.setdefault("log_vars", {"loss": found["loss"].detach()})
-    return found
-
-
-def _batch_size(batch: Any) -> int:
-    if isinstance(batch, torch.Tensor):
-        return batch.size(0) if batch.ndim else 1
-    parts = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, (list, tuple)) else ()
-    return next((size for part in parts if (size := _batch_size(part)) > 1), 1)

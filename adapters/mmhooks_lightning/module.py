@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 from torch.optim import Optimizer
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 from mmhooks.distributed import to_device
 from mmhooks.errors import ConfigError, HookError, ModelError
 from mmhooks.optim import build_optimizer
+from mmhooks.runner.checks import check_model
 
 if TYPE_CHECKING:
     from mmhooks_lightning.callback import HookCallback
@@ -47,12 +49,7 @@ class HookedModule(pl.LightningModule):
         self, model: nn.Module, optimizer: OptimizerSource = None, step_kwargs: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
-        if not hasattr(model, "train_step"):
-            raise ModelError(
-                f"{type(model).__name__} has no train_step, so HookedModule cannot train it. Give it one: "
-                "def train_step(self, data, optimizer, **kwargs): return dict(loss=loss, log_vars=dict(), "
-                "num_samples=n); or train it as an ordinary LightningModule with a HookCallback attached"
-            )
+        check_model(model)
         self.automatic_optimization = False
         self.model = model
         self.step_kwargs = dict(step_kwargs or {})
@@ -111,7 +108,7 @@ class HookedModule(pl.LightningModule):
         runner = self._bridge.runner
         model: Any = self.model
         runner._record(model.train_step(batch, runner.optimizer, **self.step_kwargs), "train_step")
-        self._bridge.after_train_iter(runner)
+        self._bridge.after_train_iter(self)
         return runner.outputs
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
@@ -154,8 +151,6 @@ class HookedModule(pl.LightningModule):
 
     def without_autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Give a context in which hooks run in full precision while the Trainer's precision autocasts."""
-        from lightning.pytorch.plugins import MixedPrecision
-
         if isinstance(self.trainer.precision_plugin, MixedPrecision):
             return torch.autocast(self.device.type, enabled=False)
         return contextlib.nullcontext()

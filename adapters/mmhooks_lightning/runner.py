@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -16,9 +16,7 @@ from torch import nn
 from mmhooks.checkpoint import commit, telling_failures
 from mmhooks.errors import HookError
 from mmhooks.runner import BaseRunner
-
-if TYPE_CHECKING:
-    from mmhooks_lightning.module import HookedModule
+from mmhooks_lightning.module import HookedModule
 
 
 class LightningRunner(BaseRunner):
@@ -77,15 +75,11 @@ class LightningRunner(BaseRunner):
 
     def attach(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Take the model of a fit; the optimizers follow when the Trainer has set them up."""
-        from mmhooks_lightning.module import HookedModule
-
         self._trainer = trainer
         self.model = module.model if isinstance(module, HookedModule) else module
 
     def start(self) -> None:
         """Take the optimizers and the counters when training begins."""
-        from mmhooks_lightning.module import HookedModule
-
         if isinstance(self.module, HookedModule):
             self.optimizer = self._named(self.module, self.module.optimizers())
         else:
@@ -131,9 +125,8 @@ class LightningRunner(BaseRunner):
 
     def stop(self, reason: str) -> None:
         """End the run after the current iteration, by ``trainer.should_stop``."""
-        self.stop_reason = reason
+        super().stop(reason)
         self.trainer.should_stop = True
-        self.logger.info("the run ends after this iteration: %s", reason)
 
     # checkpoints ------------------------------------------------------------------------------------------
 
@@ -161,8 +154,6 @@ class LightningRunner(BaseRunner):
         A file that a hook saves in the middle of the Trainer's loop also gets counters that are true at that
         point; the Trainer would repeat or skip a step otherwise.
         """
-        from mmhooks_lightning.module import HookedModule
-
         checkpoint.update(self.checkpoint_extras(**(self._saving or {})))
         if isinstance(self.module, HookedModule):
             for name, buffer in self.model.named_buffers():  # those that are not persistent: MMCV's files have them

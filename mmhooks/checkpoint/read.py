@@ -17,8 +17,9 @@ from torch import nn
 from mmhooks.distributed import unwrap
 from mmhooks.errors import CheckpointError, nearest
 
-#: NumPy scalars are all that MMCV's own files hold besides plain Python and tensors (a best score, say).
 _SCALAR: Any = np.float64(0).__reduce__()[0]
+
+#: NumPy scalars are all that MMCV's own files hold besides plain Python and tensors (a best score, say).
 _NUMPY: list[Any] = [
     np.dtype,
     (_SCALAR, "numpy.core.multiarray.scalar"),  # the name before NumPy 2, and the one since

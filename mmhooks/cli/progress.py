@@ -15,9 +15,8 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from mmhooks.hook import Hook
+from mmhooks.log import FORMAT
 from mmhooks.runner import BaseRunner
-
-_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 
 
 class ProgressBarHook(Hook):
@@ -132,5 +131,5 @@ def logging_to(console: Console | None = None, file: Path | None = None) -> Iter
 
 
 def _formatted(handler: logging.Handler) -> logging.Handler:
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(FORMAT)
     return handler

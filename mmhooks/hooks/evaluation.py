@@ -238,7 +238,7 @@ class EvalHook(Hook):
         """
         if self.metrics is not None:
             assert self.predict is not None
-            return dict(measure(model, self.dataloader, self.metrics, self.predict))
+            return measure(model, self.dataloader, self.metrics, self.predict)
         results = self.test_fn(model, self.dataloader)
         return dict(self.dataloader.dataset.evaluate(results, logger=logger, **self.eval_kwargs))
 

@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import time
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +30,7 @@ from mmhooks.hook import POINTS, Hook
 from mmhooks.log import get_logger
 from mmhooks.log_buffer import LogBuffer
 from mmhooks.priority import priority_name
+from mmhooks.runner.checks import check_model, check_optimizer
 from mmhooks.runner.registration import HookRegistration
 
 Optimizers = Optimizer | dict[str, Optimizer]
@@ -88,8 +88,8 @@ class BaseRunner(HookRegistration):
         max_iters: int | None = None,
         max_epochs: int | None = None,
     ) -> None:
-        _check_model(model, batch_processor)
-        _check_optimizer(optimizer)
+        check_model(model, batch_processor)
+        check_optimizer(optimizer)
         if logger is not None and not isinstance(logger, logging.Logger):
             raise TypeError(f"logger must be a logging.Logger or None, not {type(logger).__name__}")
         if meta is not None and not isinstance(meta, dict):
@@ -256,13 +256,16 @@ class BaseRunner(HookRegistration):
         no_sync = getattr(self.model, "no_sync", None)
         return no_sync() if no_sync is not None else contextlib.nullcontext()
 
-    @abstractmethod
     def stop(self, reason: str) -> None:
         """End the run after the current iteration, as if its length were reached.
+
+        An open epoch is closed, and the val that the workflow has next follows.
 
         Args:
             reason: said in the log.
         """
+        self.stop_reason = reason
+        self.logger.info("the run ends after this iteration: %s", reason)
 
     # checkpoints ------------------------------------------------------------------------------------------
 
@@ -458,58 +461,3 @@ class BaseRunner(HookRegistration):
                 ) from None
             self.log_buffer.update(outputs["log_vars"], count)
         self.outputs = outputs
-
-
-def _check_model(model: Any, batch_processor: Any) -> None:
-    inner = unwrap(model)
-    if batch_processor is not None:
-        if not callable(batch_processor):
-            raise TypeError(f"batch_processor must be callable, not {type(batch_processor).__name__}")
-        if hasattr(inner, "train_step") or hasattr(inner, "val_step"):
-            raise ConfigError(
-                f"{type(inner).__name__} has train_step or val_step: leave batch_processor out, or they would compete"
-            )
-    elif not hasattr(inner, "train_step"):
-        raise ModelError(
-            f"{type(inner).__name__} has no train_step. Give it one: def train_step(self, data, optimizer, **kwargs): "
-            "return dict(loss=loss, log_vars=dict(loss=loss.detach()), num_samples=len(batch)). "
-            "An ordinary LightningModule needs none: attach a HookCallback to its Trainer"
-        )
-    elif not hasattr(model, "train_step"):
-        raise ModelError(
-            f"{type(model).__name__} hides the train_step of {type(inner).__name__}: give the runner the model "
-            "itself, or train on several devices under a Lightning Trainer"
-        )
-
-
-def _check_optimizer(optimizer: Any) -> None:
-    named = optimizer if isinstance(optimizer, dict) else {"": optimizer}
-    for name, one in named.items():
-        if one is not None and not isinstance(one, Optimizer):
-            where = f"optimizer[{name!r}]" if name else "optimizer"
-            raise TypeError(
-                f"{where} must be a torch.optim.Optimizer, a dict of them or None, not {type(one).__name__}; "
-                "a config becomes one by mmhooks.optim.build_optimizer(model, config)"
-            )
-
-
-def check_flows(loaders: Any, workflow: Any) -> None:
-    """Check what `run` is given.
-
-    Raises:
-        TypeError: ``loaders`` is no list, or ``workflow`` no list of tuples.
-        ConfigError: they differ in length, or a flow is neither train nor val.
-    """
-    if not isinstance(loaders, list):
-        raise TypeError(f"run takes a list of loaders, one a flow of the workflow, not {type(loaders).__name__}")
-    if not isinstance(workflow, list) or not all(isinstance(flow, tuple) for flow in workflow):
-        raise TypeError(f"workflow must be a list of tuples such as [('train', 1), ('val', 1)], not {workflow!r}")
-    if len(loaders) != len(workflow):
-        raise ConfigError(
-            f"{len(loaders)} loaders for {len(workflow)} flows {workflow}: run takes one loader a flow, in that order"
-        )
-    for flow in workflow:
-        if len(flow) != 2 or flow[0] not in ("train", "val") or not isinstance(flow[1], int):
-            raise ConfigError(f"a flow of the workflow is ('train', n) or ('val', n), not {flow!r}")
-    if not any(mode == "train" and count > 0 for mode, count in workflow):
-        raise ConfigError(f"the workflow {workflow} never trains, so the run would never end; add ('train', 1)")

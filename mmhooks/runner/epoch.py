@@ -9,7 +9,8 @@ import torch
 from mmhooks.distributed import device_of, to_device
 from mmhooks.errors import ConfigError
 from mmhooks.registry import RUNNERS
-from mmhooks.runner.base import BaseRunner, Loader, Workflow, check_flows
+from mmhooks.runner.base import BaseRunner, Loader, Workflow
+from mmhooks.runner.checks import check_flows
 
 
 @RUNNERS.register_module()
@@ -112,11 +113,6 @@ class EpochBasedRunner(BaseRunner):
         else:
             outputs = model.val_step(data_batch, self.optimizer, **kwargs)
         self._record(outputs, "train_step" if train_mode else "val_step")
-
-    def stop(self, reason: str) -> None:
-        """End the run after the current iteration; the current epoch is closed and the workflow's val follows."""
-        self.stop_reason = reason
-        self.logger.info("the run ends after this iteration: %s", reason)
 
     def _trains_on(self) -> bool:
         assert self._max_epochs is not None

@@ -10,7 +10,8 @@ import torch
 from mmhooks.distributed import device_of, to_device
 from mmhooks.errors import ConfigError
 from mmhooks.registry import RUNNERS
-from mmhooks.runner.base import BaseRunner, Workflow, check_flows
+from mmhooks.runner.base import BaseRunner, Workflow
+from mmhooks.runner.checks import check_flows
 from mmhooks.runner.registration import HookOrConfig
 
 
@@ -158,11 +159,6 @@ class IterBasedRunner(BaseRunner):
         self.call_hook("after_val_iter")
         self.data_batch = None
         self._inner_iter += 1
-
-    def stop(self, reason: str) -> None:
-        """End the run after the current iteration; the val that the workflow has after it follows."""
-        self.stop_reason = reason
-        self.logger.info("the run ends after this iteration: %s", reason)
 
     def _trains_on(self) -> bool:
         assert self._max_iters is not None

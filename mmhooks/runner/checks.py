@@ -1,0 +1,77 @@
+"""What a runner refuses before it begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim import Optimizer
+
+from mmhooks.distributed import unwrap
+from mmhooks.errors import ConfigError, ModelError
+
+
+def check_model(model: Any, batch_processor: Any = None) -> None:
+    """Check that a runner can train a model.
+
+    Raises:
+        ModelError: the model has no ``train_step``, or its wrapper hides it.
+        ConfigError: it has one, and there is a ``batch_processor`` too.
+        TypeError: the ``batch_processor`` cannot be called.
+    """
+    inner = unwrap(model)
+    if batch_processor is not None:
+        if not callable(batch_processor):
+            raise TypeError(f"batch_processor must be callable, not {type(batch_processor).__name__}")
+        if hasattr(inner, "train_step") or hasattr(inner, "val_step"):
+            raise ConfigError(
+                f"{type(inner).__name__} has train_step or val_step: leave batch_processor out, or they would compete"
+            )
+    elif not hasattr(inner, "train_step"):
+        raise ModelError(
+            f"{type(inner).__name__} has no train_step. Give it one: def train_step(self, data, optimizer, **kwargs): "
+            "return dict(loss=loss, log_vars=dict(loss=loss.detach()), num_samples=len(batch)). "
+            "An ordinary LightningModule needs none: attach a HookCallback to its Trainer"
+        )
+    elif not hasattr(model, "train_step"):
+        raise ModelError(
+            f"{type(model).__name__} hides the train_step of {type(inner).__name__}: give the runner the model "
+            "itself, or train on several devices under a Lightning Trainer"
+        )
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Check that an optimizer is one, or several by name, or None.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    named = optimizer if isinstance(optimizer, dict) else {"": optimizer}
+    for name, one in named.items():
+        if one is not None and not isinstance(one, Optimizer):
+            where = f"optimizer[{name!r}]" if name else "optimizer"
+            raise TypeError(
+                f"{where} must be a torch.optim.Optimizer, a dict of them or None, not {type(one).__name__}; "
+                "a config becomes one by mmhooks.optim.build_optimizer(model, config)"
+            )
+
+
+def check_flows(loaders: Any, workflow: Any) -> None:
+    """Check what `run` is given.
+
+    Raises:
+        TypeError: ``loaders`` is no list, or ``workflow`` no list of tuples.
+        ConfigError: they differ in length, or a flow is neither train nor val.
+    """
+    if not isinstance(loaders, list):
+        raise TypeError(f"run takes a list of loaders, one a flow of the workflow, not {type(loaders).__name__}")
+    if not isinstance(workflow, list) or not all(isinstance(flow, tuple) for flow in workflow):
+        raise TypeError(f"workflow must be a list of tuples such as [('train', 1), ('val', 1)], not {workflow!r}")
+    if len(loaders) != len(workflow):
+        raise ConfigError(
+            f"{len(loaders)} loaders for {len(workflow)} flows {workflow}: run takes one loader a flow, in that order"
+        )
+    for flow in workflow:
+        if len(flow) != 2 or flow[0] not in ("train", "val") or not isinstance(flow[1], int):
+            raise ConfigError(f"a flow of the workflow is ('train', n) or ('val', n), not {flow!r}")
+    if not any(mode == "train" and count > 0 for mode, count in workflow):
+        raise ConfigError(f"the workflow {workflow} never trains, so the run would never end; add ('train', 1)")
