@@ -76,6 +76,7 @@ class LightningRunner(BaseRunner):
     def attach(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Take the model of a fit; the optimizers follow when the Trainer has set them up."""
         self._trainer = trainer
+        self._unclaimed = {}  # what an earlier fit or test has left belongs to its file
         self.model = module.model if isinstance(module, HookedModule) else module
 
     def start(self) -> None:

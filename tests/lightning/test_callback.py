@@ -361,3 +361,23 @@ def test_a_trainer_is_left_as_it_was(kit):
     trainer.fit(module, kit.loader, kit.loader)  # the workflow does not validate
     assert trainer.limit_val_batches == 1.0
     assert trainer.validate(module, kit.loader, verbose=False)[0]["loss"] > 0
+
+
+def test_averages_of_a_tested_file_do_not_reach_the_next_fit(kit):
+    def fit(before=None):
+        torch.manual_seed(0)
+        module = kit.Lit()
+        hooks = [(EMAHook(momentum=0.1), "HIGH"), CheckpointHook(interval=1)]
+        callback = HookCallback(hooks, work_dir=kit.folder / "work", logger=kit.logger)
+        if before is not None:
+            kit.trainer(callback).test(before, kit.loader, ckpt_path=kit.folder / "work" / "latest.pth", verbose=False)
+        kit.trainer(callback, max_epochs=1).fit(module, kit.loader)
+        return module.state_dict()
+
+    class Tested(kit.Lit):
+        def test_step(self, batch, batch_idx):
+            self.validation_step(batch, batch_idx)
+
+    alone = fit()
+    after_a_test = fit(Tested())
+    assert all(torch.equal(alone[name], after_a_test[name]) for name in alone)
