@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Self, SupportsIndex
+from typing import Any, Self, SupportsIndex
 
 from mmhooks.errors import HookError, nearest
 from mmhooks.hook import GENERIC, POINTS, Hook
@@ -24,13 +24,13 @@ def find_method(hook: object, name: str) -> Call | None:
 
     Returns:
         The bound method (or the function set on the instance), or None where the hook only inherits the
-        method of its base class, which does nothing.
+        method of its base class, which does nothing, or says by `when` that it has nothing to do there.
     """
-    if _overrides(hook, name):
-        return getattr(hook, name)  # type: ignore[no-any-return]
-    generic = GENERIC.get(name)
-    if generic is not None and _overrides(hook, generic):
-        return getattr(hook, generic)  # type: ignore[no-any-return]
+    for own in (name, GENERIC.get(name)):
+        if own is not None and _overrides(hook, own):
+            method: Call = getattr(hook, own)
+            needed = getattr(method, "needed", None)
+            return method if needed is None or needed(hook) else None
     return None
 
 
@@ -113,11 +113,15 @@ class HookList(list[Any]):
         self._changed()
 
 
-class _Entry(NamedTuple):
+class Entry:
     """What one point calls: the bound methods, and beside each the hook that it belongs to."""
 
-    calls: tuple[Call, ...]
-    owners: tuple[Any, ...]
+    __slots__ = ("calls", "owners", "stale")
+
+    def __init__(self, found: list[tuple[Any, Call]]) -> None:
+        self.calls = tuple(call for _, call in found)
+        self.owners = tuple(hook for hook, _ in found)
+        self.stale = False  # the hooks have changed since
 
 
 class CallTable:
@@ -133,7 +137,7 @@ class CallTable:
 
     def __init__(self) -> None:
         self.hooks = HookList(self.rebuild)
-        self._table: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
 
     def add(self, hook: Any, priority: Any = "NORMAL") -> None:
         """Register a hook.
@@ -170,7 +174,9 @@ class CallTable:
 
     def rebuild(self) -> None:
         """Look again, at the next call of each point, at which methods the hooks override."""
-        self._table = {}
+        for entry in self._entries.values():
+            entry.stale = True
+        self._entries.clear()
 
     def call(self, point: str, runner: Any) -> None:
         """Call every hook that overrides a point.
@@ -184,11 +190,11 @@ class CallTable:
         Raises:
             HookError: no hook knows the name.
         """
-        entry = self._entry(point)
-        for done, call in enumerate(entry.calls, 1):
+        entry = self._entries.get(point) or self._entry(point)
+        for call in entry.calls:
             call(runner)
-            if self._table.get(point) is not entry:
-                self._go_on(point, runner, list(entry.owners[:done]))
+            if entry.stale:
+                self._go_on(point, runner, list(entry.owners[: entry.calls.index(call) + 1]))
                 return
 
     def owners(self, point: str) -> tuple[Any, ...]:
@@ -209,15 +215,11 @@ class CallTable:
             call(runner)
             done.append(hook)
 
-    def _entry(self, point: str) -> _Entry:
-        entry = self._table.get(point)
+    def _entry(self, point: str) -> Entry:
+        entry = self._entries.get(point)
         if entry is None:
-            entry = self._table[point] = self._look_up(point)
+            entry = Entry([(hook, call) for hook in self.hooks if (call := find_method(hook, point)) is not None])
             if not entry.calls and point not in POINTS and point not in GENERIC_POINTS:
-                del self._table[point]
                 raise HookError(f"no hook has a method {point!r}{nearest(point, (*POINTS, *GENERIC_POINTS))}")
+            self._entries[point] = entry
         return entry
-
-    def _look_up(self, point: str) -> _Entry:
-        found = [(hook, call) for hook in self.hooks if (call := find_method(hook, point)) is not None]
-        return _Entry(tuple(call for _, call in found), tuple(hook for hook, _ in found))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from mmhooks.runner.base import BaseRunner
@@ -32,6 +33,35 @@ GENERIC = {
     "after_train_iter": "after_iter",
     "after_val_iter": "after_iter",
 }
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def when(needed: Callable[[Any], bool]) -> Callable[[Method], Method]:
+    """Decorate a method of a hook that has something to do only for some arguments of the hook.
+
+    Where it has not, its point is not called, which costs nothing at every iteration. A subclass that overrides
+    the method is called as ever.
+
+    Args:
+        needed: asked with the hook when a run starts, and again when hooks have been registered or removed.
+
+    Example:
+        >>> class Every(Hook):
+        ...     def __init__(self, by_epoch):
+        ...         self.by_epoch = by_epoch
+        ...     @when(lambda hook: not hook.by_epoch)
+        ...     def after_train_iter(self, runner): ...
+        >>> Every(by_epoch=True).get_triggered_stages()
+        []
+    """
+
+    def decorate(method: Method) -> Method:
+        method.needed = needed  # type: ignore[attr-defined]  # find_method reads it
+        return method
+
+    return decorate
 
 
 class Hook:

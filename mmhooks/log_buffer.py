@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,19 +15,25 @@ class LogBuffer:
     A value is a Python number or a 0-d tensor. A tensor is kept as it is, on its device, and becomes a number
     only when an average is asked for: one synchronisation for all values of a key.
 
+    Attributes:
+        val_history: the values of every key, oldest first.
+        n_history: their sample counts.
+        output: the averages, as numbers, in the order in which their keys came first; hooks may add to it.
+        ready: whether there is something to log.
+
     Example:
         >>> buffer = LogBuffer()
         >>> buffer.update({"loss": torch.tensor(1.0)}, count=2)
         >>> buffer.update({"loss": 4.0}, count=1)
         >>> buffer.average()
-        >>> float(buffer.output["loss"])
+        >>> buffer.output["loss"]
         2.0
     """
 
     def __init__(self) -> None:
-        self.val_history: OrderedDict[str, list[Any]] = OrderedDict()
-        self.n_history: OrderedDict[str, list[int]] = OrderedDict()
-        self.output: OrderedDict[str, Any] = OrderedDict()
+        self.val_history: dict[str, list[Any]] = {}
+        self.n_history: dict[str, list[int]] = {}
+        self.output: dict[str, Any] = {}
         self.ready = False
 
     def clear(self) -> None:
@@ -49,17 +54,27 @@ class LogBuffer:
             values: numbers or 0-d tensors by name.
             count: the number of samples behind each value, its weight in the average.
         """
-        if not isinstance(values, Mapping):
+        if type(values) is not dict and not isinstance(values, Mapping):
             raise TypeError(f"log values must be a dict of name to number, not {type(values).__name__}")
         for key, value in values.items():
-            if isinstance(value, torch.Tensor) and value.requires_grad:
+            if type(value) is not float and isinstance(value, torch.Tensor) and value.requires_grad:
                 value = value.detach()  # or every graph would live until the epoch ends
-            try:
-                self.val_history[key].append(value)
-                self.n_history[key].append(count)
-            except KeyError:
-                self.val_history[key] = [value]
-                self.n_history[key] = [count]
+            self.add(key, value, count)
+
+    def add(self, key: str, value: Any, count: int = 1) -> None:
+        """Add one value, as `update` does for many.
+
+        Args:
+            key: its name.
+            value: a number, or a 0-d tensor without a graph.
+            count: its weight in the average.
+        """
+        try:
+            self.val_history[key].append(value)
+            self.n_history[key].append(count)
+        except KeyError:
+            self.val_history[key] = [value]
+            self.n_history[key] = [count]
 
     def average(self, n: int = 0) -> None:
         """Put the weighted mean of the latest values of every key into ``output``.
@@ -69,21 +84,29 @@ class LogBuffer:
         """
         if n < 0:
             raise ValueError(f"average takes the number of latest values (0 for all), not {n}")
+        by_length: dict[int, list[str]] = {}
         for key, history in self.val_history.items():
-            values = np.array(_numbers(history[-n:]))
-            counts = np.array(self.n_history[key][-n:])
-            self.output[key] = np.sum(values * counts) / np.sum(counts)
+            self.output.setdefault(key, None)
+            by_length.setdefault(len(history[-n:]), []).append(key)
+        for length, keys in by_length.items():  # keys that came in together: one array, one sum along its rows
+            values = np.array([_numbers(self.val_history[key][-length:]) for key in keys])
+            counts = np.array([self.n_history[key][-length:] for key in keys], dtype=float)
+            means = np.add.reduce(values * counts, axis=1) / np.add.reduce(counts, axis=1)
+            self.output.update(zip(keys, means.tolist(), strict=True))
         self.ready = True
+
+
+_NUMBERS = frozenset({float, int})
 
 
 def _numbers(values: list[Any]) -> list[Any]:
     """Turn the tensors among the values into numbers with one transfer a device and type."""
+    if _NUMBERS.issuperset(map(type, values)):
+        return values
     places: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for place, value in enumerate(values):
         if isinstance(value, torch.Tensor):
             places.setdefault((value.device, value.dtype), []).append(place)
-    if not places:
-        return values
     numbers = list(values)
     for group in places.values():
         stacked = torch.stack([values[place].reshape(()) for place in group])

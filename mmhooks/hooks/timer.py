@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import perf_counter
 
 from mmhooks.hook import Hook
 from mmhooks.registry import HOOKS
@@ -15,14 +15,14 @@ class IterTimerHook(Hook):
 
     def before_epoch(self, runner: BaseRunner) -> None:
         """Start the clock."""
-        self.t = time.perf_counter()
+        self.t = perf_counter()
 
     def before_iter(self, runner: BaseRunner) -> None:
         """Note the time that the data took."""
-        runner.log_buffer.update({"data_time": time.perf_counter() - self.t})
+        runner.log_buffer.add("data_time", perf_counter() - self.t)
 
     def after_iter(self, runner: BaseRunner) -> None:
         """Note the time of the iteration."""
-        now = time.perf_counter()
-        runner.log_buffer.update({"time": now - self.t})
+        now = perf_counter()
+        runner.log_buffer.add("time", now - self.t)
         self.t = now

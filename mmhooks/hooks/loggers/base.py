@@ -60,8 +60,8 @@ class LoggerHook(Hook):
     def after_train_iter(self, runner: BaseRunner) -> None:
         """Log when an interval is full."""
         buffer = runner.log_buffer
-        counted = self.every_n_inner_iters if self.by_epoch else self.every_n_iters
-        if counted(runner, self.interval) or (not self.ignore_last and self.end_of_epoch(runner)):
+        finished = (runner.inner_iter if self.by_epoch else runner.iter) + 1
+        if finished % self.interval == 0 or (not self.ignore_last and self.end_of_epoch(runner)):
             buffer.average(self.interval)
         if buffer.ready:
             self._log(runner)

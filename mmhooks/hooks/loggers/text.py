@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -46,12 +46,16 @@ class TextLoggerHook(LoggerHook):
         self.time_sec_tot = 0.0
         self.start_iter = 0
         self.json_log_path: Path | None = None
+        self._file: IO[bytes] | None = None
+        self._cuda = False
 
     def before_run(self, runner: BaseRunner) -> None:
         """Begin the file."""
         super().before_run(runner)
         self.start_iter = runner.iter
         self.time_sec_tot = 0.0
+        self._cuda = torch.cuda.is_available()
+        self._close()
         if runner.work_dir is not None:
             self.json_log_path = Path(runner.work_dir) / f"{runner.timestamp}.log.json"
         if runner.meta is not None:
@@ -73,7 +77,7 @@ class TextLoggerHook(LoggerHook):
         }
         lr = runner.current_lr()
         line["lr"] = {name: own[0] for name, own in lr.items()} if isinstance(lr, dict) else lr[0]
-        if "time" in output and torch.cuda.is_available():
+        if self._cuda and "time" in output:
             line["memory"] = torch.cuda.max_memory_allocated() // 2**20
         line.update(output)
         self._print(line, runner)
@@ -120,9 +124,25 @@ class TextLoggerHook(LoggerHook):
     def _dump(self, line: dict[str, Any], runner: BaseRunner) -> None:
         if self.json_log_path is None or runner.rank != 0:
             return
-        text = json.dumps({key: _rounded(plain(value)) for key, value in line.items()})
-        with self.json_log_path.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")  # one write a line: another process never sees half of it
+        text = json.dumps({key: _json_value(value) for key, value in line.items()})
+        if self._file is None:  # open for the whole run: opening takes longer than all the rest
+            self._file = self.json_log_path.open("ab", buffering=0)
+        self._file.write(f"{text}\n".encode())  # one write a line: another process never sees half of it
+
+    def after_run(self, runner: BaseRunner) -> None:
+        """Close the file."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _json_value(value: Any) -> Any:
+    if type(value) is float:
+        return round(value, 5)
+    return value if type(value) in (int, str) else _rounded(plain(value))
 
 
 def _rounded(value: Any) -> Any:
