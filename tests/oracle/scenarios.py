@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -172,64 +171,6 @@ def order(lib: Any) -> list[str]:
 
 def _one_batch() -> list[Any]:
     return [next(iter(loader)) for loader in _loaders([("train", 1), ("val", 1)])]
-
-
-# learning rates ---------------------------------------------------------------------------------------------
-
-_POLICIES = {
-    "fixed": {"policy": "fixed"},
-    "step": {"policy": "step", "step": [1, 3], "gamma": 0.3, "min_lr": 0.001},
-    "step every 2": {"policy": "step", "step": 2},
-    "cosine": {"policy": "CosineAnnealing", "min_lr": 0.003},
-    "cosine ratio": {"policy": "CosineAnnealing", "min_lr_ratio": 0.05},
-}
-_WARMUPS = {
-    "no warmup": {},
-    **{kind: {"warmup": kind, "warmup_iters": 5, "warmup_ratio": 0.2} for kind in ("constant", "linear", "exp")},
-}
-_BY_EPOCH = {"linear, 2 epochs": {"warmup": "linear", "warmup_iters": 2, "warmup_by_epoch": True}}
-
-
-def _rates() -> dict[str, tuple[str, dict[str, Any]]]:
-    found = {}
-    for (policy, own), (warmup, warm), by_epoch in product(_POLICIES.items(), _WARMUPS.items(), (True, False)):
-        config = {**own, **warm, "by_epoch": by_epoch}
-        found[f"EpochBasedRunner, {policy}, {warmup}, {'by epoch' if by_epoch else 'by iter'}"] = (
-            "EpochBasedRunner",
-            config,
-        )
-    for (policy, own), (warmup, warm) in product(_POLICIES.items(), _BY_EPOCH.items()):
-        found[f"EpochBasedRunner, {policy}, {warmup}"] = ("EpochBasedRunner", {**own, **warm})
-    for policy, warmup in (("step", "linear"), ("cosine", "exp"), ("fixed", "constant")):
-        found[f"IterBasedRunner, {policy}, {warmup}"] = ("IterBasedRunner", {**_POLICIES[policy], **_WARMUPS[warmup]})
-    return found
-
-
-RATES = _rates()
-
-
-def rates(lib: Any, name: str) -> str:
-    """Give the lr of both param groups at every iteration as hex floats; equal neighbours are written ``*n``."""
-    kind, config = RATES[name]
-    seen: list[str] = []
-
-    class Watch(lib.Hook):
-        def before_train_iter(self, runner: Any) -> None:
-            seen.append("/".join(lr.hex() for lr in runner.current_lr()))
-
-    with repeatable():
-        runner = _runner(lib, kind)
-        runner.register_training_hooks(copy.deepcopy(config))
-        runner.register_hook(Watch(), "VERY_LOW")
-        workflow = [("train", 1)]
-        runner.run(_loaders(workflow), workflow)
-    runs: list[list[Any]] = []
-    for value in seen:
-        if runs and runs[-1][0] == value:
-            runs[-1][1] += 1
-        else:
-            runs.append([value, 1])
-    return " ".join(f"{value}*{count}" for value, count in runs)
 
 
 # training ---------------------------------------------------------------------------------------------------

@@ -1,131 +1,169 @@
-"""UpdaterHook: when a schedule is applied to which key of the param groups."""
+"""UpdaterHook: when which param groups get a new value, whatever the value is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 from mmhooks.errors import ConfigError, HookError
-from mmhooks.hook import Hook
-from mmhooks.hooks.updater.schedules import Schedule, Warmup
+from mmhooks.hook import Hook, when
+from mmhooks.hooks.updater.arguments import check_warmup
+from mmhooks.hooks.updater.schedules import warmup_factor
 from mmhooks.runner.base import BaseRunner
 
+#: A value for each param group; with several optimizers, such a list for each of them by name.
 Values = list[float] | dict[str, list[float]]
 
 
 class UpdaterHook(Hook):
     """Sets one value of every param group, by epoch or by iteration, with an optional warmup by iteration.
 
-    Subclasses say how the value is read from and written to a param group, and what it is called.
+    The two families, `LrUpdaterHook` and `MomentumUpdaterHook`, say which value, and give the parts of this class
+    the names under which policies of one's own override them.
 
     Args:
         by_epoch: the schedule counts epochs; otherwise iterations.
         warmup: ``constant``, ``linear``, ``exp`` or None.
         warmup_iters: how long the warmup lasts, in iterations.
-        warmup_ratio: the fraction of the regular value to begin with, in (0, 1].
-        warmup_by_epoch: ``warmup_iters`` means epochs.
+        warmup_ratio: the factor to begin with, in (0, 1].
 
     Raises:
         ConfigError: a warmup that cannot be.
     """
 
-    schedule: Schedule
-
-    def __init__(
-        self,
-        by_epoch: bool = True,
-        warmup: str | None = None,
-        warmup_iters: int = 0,
-        warmup_ratio: float = 0.1,
-        warmup_by_epoch: bool = False,
-    ) -> None:
+    def __init__(self, by_epoch: bool, warmup: str | None, warmup_iters: int | None, warmup_ratio: float) -> None:
+        check_warmup(warmup, warmup_iters, warmup_ratio)
         self.by_epoch = by_epoch
         self.warmup = warmup
+        self.warmup_iters = warmup_iters
         self.warmup_ratio = warmup_ratio
-        self.warmup_by_epoch = warmup_by_epoch
-        self.warmup_epochs = warmup_iters if warmup_by_epoch else None
-        self.warmup_iters: int | None = None if warmup_by_epoch else warmup_iters
         self._base: Values = []
         self._regular: Values = []
-        if warmup is not None:
-            self._warm = Warmup(warmup, warmup_ratio)
-            if warmup_iters <= 0:
-                raise ConfigError(f"warmup={warmup!r} needs a positive warmup_iters, not {warmup_iters}")
 
-    def read(self, group: dict[str, Any]) -> float:
-        """Read the base value of a param group."""
+    # what a family says -----------------------------------------------------------------------------------
+
+    def _read(self, group: dict[str, Any]) -> float:
+        """Read the base value of a param group, and note it there for a resume."""
         raise NotImplementedError
 
-    def write(self, group: dict[str, Any], value: float) -> None:
-        """Write the value of a param group."""
+    def _advance(self, runner: BaseRunner) -> None:
+        """Compute the regular values, and keep them."""
         raise NotImplementedError
 
-    def value(self, runner: BaseRunner, base: float) -> float:
-        """Compute the regular value now."""
-        progress, end = (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
-        return self.schedule(base, progress, end)  # type: ignore[arg-type]  # one that needs no end gets None
+    def _apply(self, runner: BaseRunner, warming: bool) -> None:
+        """Write the regular values into the param groups, or those of this iteration of the warmup."""
+        raise NotImplementedError
 
-    def regular_values(self, runner: BaseRunner) -> Values:
-        """Compute the regular value of every param group."""
-        return _each(self._base, lambda base: self.value(runner, base))
+    # what policies use ------------------------------------------------------------------------------------
 
-    def warmup_values(self, iteration: int) -> Values:
-        """Compute the value of every param group during the warmup."""
-        assert self.warmup_iters is not None
-        iterations = self.warmup_iters
-        return _each(self._regular, lambda regular: self._warm(regular, iteration, iterations))
+    def _progress(self, runner: BaseRunner) -> int:
+        """Give the finished epochs, or iterations."""
+        return runner.epoch if self.by_epoch else runner.iter
 
-    def set_values(self, runner: BaseRunner, values: Values) -> None:
-        """Write the values into the param groups."""
-        if isinstance(runner.optimizer, Mapping):
-            assert isinstance(values, dict)
-            pairs = [(one, values[name]) for name, one in runner.optimizer.items()]
+    def _span(self, runner: BaseRunner) -> tuple[int, int]:
+        """Give the progress, and the progress at which the run ends.
+
+        Raises:
+            ConfigError: the run does not say when it ends.
+        """
+        if self.by_epoch:
+            progress, end = runner.epoch, runner.max_epochs
         else:
-            assert isinstance(values, list)
-            pairs = [(runner.optimizer, values)]
-        for optimizer, own in pairs:
-            for group, value in zip(optimizer.param_groups, own, strict=False):
-                self.write(group, value)
+            progress, end = runner.iter, runner.max_iters
+        return progress, self._known(end) if end is None else end
+
+    def _known(self, end: int | None) -> int:
+        """Check that the length of the run is known.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if end is None:
+            raise ConfigError(
+                f"{type(self).__name__} must know how long the run is, and this one does not say how many "
+                f"{'epochs' if self.by_epoch else 'iterations'} it has: give it max_epochs and a loader with a length"
+            )
+        return end
+
+    def _warmup_factor(self, iteration: int) -> float:
+        """Give the factor, from ``warmup_ratio`` to 1, of an iteration of the warmup."""
+        assert self.warmup is not None
+        assert self.warmup_iters is not None
+        return warmup_factor(self.warmup, self.warmup_ratio, iteration, self.warmup_iters)
+
+    # the points -------------------------------------------------------------------------------------------
 
     def before_run(self, runner: BaseRunner) -> None:
         """Read the base values."""
+        self._check_run(runner)
+        self._base = values_of(runner.optimizer, lambda name, one: [self._read(group) for group in one.param_groups])
+
+    def _check_run(self, runner: BaseRunner) -> None:
+        """Check that there is something to set, and warn where nothing will be.
+
+        Raises:
+            HookError: no optimizer; or several, and no epochs for a schedule by epoch with a warmup.
+        """
+        name = type(self).__name__
         if runner.optimizer is None:
-            raise HookError(f"{type(self).__name__} needs an optimizer: give the runner one, optimizer=...")
-        if isinstance(runner.optimizer, Mapping):
-            self._base = {
-                name: [self.read(group) for group in one.param_groups] for name, one in runner.optimizer.items()
-            }
-        else:
-            self._base = [self.read(group) for group in runner.optimizer.param_groups]
+            raise HookError(f"{name} needs an optimizer: give the runner one, optimizer=...")
+        if self.by_epoch and not runner.by_epoch:
+            idle = f"{name} does nothing by epoch in an iteration-based run: give it by_epoch=False"
+            if self.warmup is not None and isinstance(runner.optimizer, dict):
+                raise HookError(idle)  # here MMCV fails, too
+            runner.logger.warning(idle)
 
     def before_train_epoch(self, runner: BaseRunner) -> None:
         """Set the regular values when they move by epoch."""
-        if self.warmup_iters is None:
-            assert self.warmup_epochs is not None
-            self.warmup_iters = self.warmup_epochs * len(runner.data_loader)
         if self.by_epoch:
-            self._regular = self.regular_values(runner)
-            self.set_values(runner, self._regular)
+            self._advance(runner)
+            self._apply(runner, False)
 
+    @when(lambda hook: not hook.by_epoch or hook.warmup is not None)
     def before_train_iter(self, runner: BaseRunner) -> None:
         """Set the values of the warmup, and the regular ones when they move by iteration."""
-        if self.by_epoch and self.warmup is None:
-            return
-        if self.warmup_iters is None:
-            raise HookError(
-                f"{type(self).__name__}(warmup_by_epoch=True) needs epochs, and this run has none: "
-                "give warmup_iters in iterations"
-            )
-        iteration = runner.iter
-        warming = self.warmup is not None and iteration < self.warmup_iters
         if not self.by_epoch:
-            self._regular = self.regular_values(runner)
-        elif iteration > self.warmup_iters:
-            return
-        self.set_values(runner, self.warmup_values(iteration) if warming else self._regular)
+            self._advance(runner)
+            self._apply(runner, self.warmup is not None and runner.iter < self.warmup_iters)  # type: ignore[operator]
+        elif self.warmup is not None:
+            left: int = self.warmup_iters - runner.iter  # type: ignore[operator]  # an int since the first epoch
+            if left >= 0:
+                self._apply(runner, left > 0)
 
 
-def _each(values: Values, change: Callable[[float], float]) -> Values:
+class Alias:
+    """Another name of an attribute: each family has its own name for the values, and policies assign to it too."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, hook: UpdaterHook, owner: type | None = None) -> Any:
+        return self if hook is None else getattr(hook, self._name)
+
+    def __set__(self, hook: UpdaterHook, values: Values) -> None:
+        setattr(hook, self._name, values)
+
+
+def values_of(optimizer: Any, read: Callable[[str | None, Any], list[float]]) -> Values:
+    """Collect values: of one optimizer (its name is None), or by name of several."""
+    if isinstance(optimizer, dict):
+        return {name: read(name, one) for name, one in optimizer.items()}
+    return read(None, optimizer)
+
+
+def changed(values: Values, change: Callable[[float], float]) -> Values:
+    """Change every value."""
     if isinstance(values, dict):
         return {name: [change(value) for value in own] for name, own in values.items()}
     return [change(value) for value in values]
+
+
+def pairs(optimizer: Any, values: Values) -> Iterable[tuple[dict[str, Any], float]]:
+    """Give each param group with its value; a group that was added since there are values has none, and is left out.
+
+    The groups are looked up each time: ``load_state_dict`` of an optimizer puts new ones in their place.
+    """
+    if isinstance(values, dict):
+        return chain.from_iterable(pairs(one, values[name]) for name, one in optimizer.items())
+    return zip(optimizer.param_groups, values)  # noqa: B905  # strict=False costs time

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from mmhooks.hooks.updater.base import UpdaterHook, Values
-from mmhooks.hooks.updater.schedules import CosineAnnealing, Step, fixed
+from mmhooks.errors import ConfigError, HookError
+from mmhooks.hooks.updater import arguments as check
+from mmhooks.hooks.updater.base import Alias, UpdaterHook, Values, changed, pairs
+from mmhooks.hooks.updater.schedules import exponential, inverse, polynomial, step_decay
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
 
 
 class LrUpdaterHook(UpdaterHook):
-    """Base of the lr updaters; a policy of one's own overrides `get_lr`.
+    """Base of the lr updaters; a policy of one's own overrides `get_lr`, or any other method.
 
     The base value is the param group's ``initial_lr``, which a resumed optimizer brings along.
 
     Args:
-        **kwargs: by_epoch and the warmup; see `UpdaterHook`.
+        by_epoch: the schedule counts epochs; otherwise iterations.
+        warmup: ``constant`` (a fraction of the regular lr), ``linear`` or ``exp`` (rising from that fraction to the
+            regular lr), or None.
+        warmup_iters: how long the warmup lasts, in iterations.
+        warmup_ratio: the fraction, in (0, 1].
+        warmup_by_epoch: ``warmup_iters`` means epochs.
+
+    Attributes:
+        base_lr: the lr of every param group at the start: a list, or a list by name of the optimizer.
+        regular_lr: the lr of every param group now, if there were no warmup.
+
+    Raises:
+        ConfigError: a warmup that cannot be.
 
     Example:
         >>> @HOOKS.register_module()
@@ -26,39 +39,73 @@ class LrUpdaterHook(UpdaterHook):
         ...         return base_lr * 0.5**runner.epoch
     """
 
-    @property
-    def base_lr(self) -> Values:
-        """The lr of every param group at the start."""
-        return self._base
+    base_lr = Alias("_base")
+    regular_lr = Alias("_regular")
 
-    @property
-    def regular_lr(self) -> Values:
-        """The lr of every param group now, if there were no warmup."""
-        return self._regular
-
-    def read(self, group: dict[str, Any]) -> float:
-        """Read, and at the first time set, the group's initial lr."""
-        return float(group.setdefault("initial_lr", group["lr"]))
-
-    def write(self, group: dict[str, Any], value: float) -> None:
-        """Write the group's lr."""
-        group["lr"] = value
-
-    def value(self, runner: BaseRunner, base: float) -> float:
-        """Compute the regular lr now."""
-        return self.get_lr(runner, base)
+    def __init__(
+        self,
+        by_epoch: bool = True,
+        warmup: str | None = None,
+        warmup_iters: int = 0,
+        warmup_ratio: float = 0.1,
+        warmup_by_epoch: bool = False,
+    ) -> None:
+        if not isinstance(warmup_iters, int):
+            raise ConfigError(f"warmup_iters must be an integer, not {warmup_iters!r}")
+        super().__init__(by_epoch, warmup, warmup_iters, warmup_ratio)
+        self.warmup_by_epoch = warmup_by_epoch
+        self.warmup_epochs: int | None = None
+        if warmup_by_epoch:  # the length of an epoch is known when the first one begins
+            self.warmup_epochs, self.warmup_iters = warmup_iters, None
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
-        """Compute the regular lr now from a group's initial one."""
-        return super().value(runner, base_lr)
+        """Compute the regular lr now from the initial one of a param group."""
+        raise NotImplementedError(f"{type(self).__name__} must define get_lr(self, runner, base_lr)")
 
-    def warmup_values(self, iteration: int) -> Values:
-        """Compute the lr of every param group during the warmup."""
-        return self.get_warmup_lr(iteration)
+    def get_regular_lr(self, runner: BaseRunner) -> Values:
+        """Compute the regular lr of every param group now."""
+        get_lr, base = self.get_lr, self._base
+        if isinstance(base, dict):
+            return {name: [get_lr(runner, base_lr) for base_lr in own] for name, own in base.items()}
+        return [get_lr(runner, base_lr) for base_lr in base]
 
     def get_warmup_lr(self, cur_iters: int) -> Values:
-        """Compute the lr of every param group during the warmup; a warmup of one's own overrides it."""
-        return super().warmup_values(cur_iters)
+        """Compute the lr of every param group in an iteration of the warmup."""
+        factor = self._warmup_factor(cur_iters)
+        return changed(self._regular, lambda lr: lr * factor)
+
+    def _set_lr(self, runner: BaseRunner, lr_groups: Values) -> None:
+        for group, lr in pairs(runner.optimizer, lr_groups):
+            group["lr"] = lr
+
+    def _read(self, group: dict[str, Any]) -> float:
+        return group.setdefault("initial_lr", group["lr"])  # type: ignore[no-any-return]
+
+    def _advance(self, runner: BaseRunner) -> None:
+        self._regular = self.get_regular_lr(runner)
+
+    def _apply(self, runner: BaseRunner, warming: bool) -> None:
+        self._set_lr(runner, self.get_warmup_lr(runner.iter) if warming else self._regular)
+
+    def _check_run(self, runner: BaseRunner) -> None:
+        """Check that the run has what this hook counts.
+
+        Raises:
+            HookError: no optimizer, or no epochs for ``warmup_by_epoch``.
+        """
+        super()._check_run(runner)
+        if self.warmup_iters is None and not runner.by_epoch:
+            raise HookError(
+                f"{type(self).__name__}(warmup_by_epoch=True) needs epochs, and this run has none: "
+                "give warmup_iters in iterations"
+            )
+
+    def before_train_epoch(self, runner: BaseRunner) -> None:
+        """Set the regular lr when it moves by epoch."""
+        if self.warmup_iters is None:
+            assert self.warmup_epochs is not None
+            self.warmup_iters = self.warmup_epochs * len(runner.data_loader)
+        super().before_train_epoch(runner)
 
 
 @HOOKS.register_module()
@@ -66,10 +113,12 @@ class FixedLrUpdaterHook(LrUpdaterHook):
     """Keep the lr (after a warmup, if any).
 
     Args:
-        **kwargs: by_epoch and the warmup; see `UpdaterHook`.
+        **kwargs: by_epoch and the warmup; see `LrUpdaterHook`.
     """
 
-    schedule = staticmethod(fixed)
+    def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
+        """Give the initial lr."""
+        return base_lr
 
 
 @HOOKS.register_module()
@@ -80,26 +129,90 @@ class StepLrUpdaterHook(LrUpdaterHook):
         step: every so many epochs (or iterations), or a list of those at which to step.
         gamma: the factor.
         min_lr: the lr never falls below it.
-        **kwargs: by_epoch and the warmup; see `UpdaterHook`.
+        **kwargs: by_epoch and the warmup; see `LrUpdaterHook`.
+
+    Raises:
+        ConfigError: an argument that cannot be.
     """
 
-    def __init__(
-        self, step: int | Sequence[int], gamma: float = 0.1, min_lr: float | None = None, **kwargs: Any
-    ) -> None:
-        self.schedule = Step(step, gamma, min_lr)
+    def __init__(self, step: int | list[int], gamma: float = 0.1, min_lr: float | None = None, **kwargs: Any) -> None:
+        check.check_step(step)
+        check.check_number(gamma=gamma, **({} if min_lr is None else {"min_lr": min_lr}))
+        self.step = step
+        self.gamma = gamma
+        self.min_lr = min_lr
         super().__init__(**kwargs)
+
+    def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
+        """Compute the regular lr now."""
+        return step_decay(base_lr, self._progress(runner), self.step, self.gamma, self.min_lr)
 
 
 @HOOKS.register_module()
-class CosineAnnealingLrUpdaterHook(LrUpdaterHook):
-    """Let the lr fall to a minimum along half a cosine, over the whole run.
+class ExpLrUpdaterHook(LrUpdaterHook):
+    """Multiply the lr by ``gamma`` at each epoch (or iteration).
 
     Args:
-        min_lr: the lr at the end, or
-        min_lr_ratio: the lr at the end as a fraction of the initial one.
-        **kwargs: by_epoch and the warmup; see `UpdaterHook`.
+        gamma: the factor.
+        **kwargs: by_epoch and the warmup; see `LrUpdaterHook`.
+
+    Raises:
+        ConfigError: an argument that cannot be.
     """
 
-    def __init__(self, min_lr: float | None = None, min_lr_ratio: float | None = None, **kwargs: Any) -> None:
-        self.schedule = CosineAnnealing(min_lr, min_lr_ratio)
+    def __init__(self, gamma: float, **kwargs: Any) -> None:
+        check.check_number(gamma=gamma)
+        self.gamma = gamma
         super().__init__(**kwargs)
+
+    def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
+        """Compute the regular lr now."""
+        return exponential(base_lr, self._progress(runner), self.gamma)
+
+
+@HOOKS.register_module()
+class PolyLrUpdaterHook(LrUpdaterHook):
+    """Let the lr fall to ``min_lr`` as a power of what is left of the run.
+
+    Args:
+        power: the exponent; 1 is a line.
+        min_lr: the lr at the end.
+        **kwargs: by_epoch and the warmup; see `LrUpdaterHook`.
+
+    Raises:
+        ConfigError: an argument that cannot be.
+    """
+
+    def __init__(self, power: float = 1.0, min_lr: float = 0.0, **kwargs: Any) -> None:
+        check.check_number(power=power, min_lr=min_lr)
+        self.power = power
+        self.min_lr = min_lr
+        super().__init__(**kwargs)
+
+    def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
+        """Compute the regular lr now."""
+        return polynomial(base_lr, *self._span(runner), self.power, self.min_lr)
+
+
+@HOOKS.register_module()
+class InvLrUpdaterHook(LrUpdaterHook):
+    """Divide the lr by ``(1 + gamma * progress) ** power``.
+
+    Args:
+        gamma: how fast.
+        power: the exponent.
+        **kwargs: by_epoch and the warmup; see `LrUpdaterHook`.
+
+    Raises:
+        ConfigError: an argument that cannot be.
+    """
+
+    def __init__(self, gamma: float, power: float = 1.0, **kwargs: Any) -> None:
+        check.check_number(gamma=gamma, power=power)
+        self.gamma = gamma
+        self.power = power
+        super().__init__(**kwargs)
+
+    def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
+        """Compute the regular lr now."""
+        return inverse(base_lr, self._progress(runner), self.gamma, self.power)
