@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mmhooks.errors import ConfigError, HookError
-from mmhooks.hooks.updater import UpdaterHook
+from mmhooks.hooks.updater import LrUpdaterHook
 from mmhooks.runner import IterLoader
 from mmhooks.runner.base import Workflow
 from mmhooks.runner.registration import HookRegistration
@@ -220,6 +220,7 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _leave(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = False
+        self.runner.resume_exchange()
         if self._pre_hook is not None:
             self._pre_hook.remove()
         self._unwrap_loaders(trainer)
@@ -272,7 +273,7 @@ class HookCallback(pl.Callback, HookRegistration):
                     "HookCallback(by_epoch=False, max_iters=N)"
                 )
         self._stepping.check_epoch_length(batches)
-        updaters = [type(hook).__name__ for hook in runner.hooks if isinstance(hook, UpdaterHook)]
+        updaters = [type(hook).__name__ for hook in runner.hooks if isinstance(hook, LrUpdaterHook)]
         if updaters and trainer.lr_scheduler_configs:
             raise HookError(
                 f"{' and '.join(updaters)} and the schedulers of {type(pl_module).__name__}.configure_optimizers() "
@@ -326,16 +327,16 @@ class HookCallback(pl.Callback, HookRegistration):
         """before_train_iter."""
         runner = self.runner
         if self.by_epoch:
-            runner._inner_iter = batch_idx
+            runner.inner_iter = batch_idx
         else:
             self._train_mode(pl_module)
             runner.mode = "train"
             loader = self._train_loaders[0]
             assert loader.endless is not None
             runner.data_loader = loader.endless
-            runner._epoch = loader.epoch
+            runner.epoch = loader.epoch
             if self._in_flow == 0:
-                runner._inner_iter = 0
+                runner.inner_iter = 0
         runner.data_batch = batch
         runner.call_hook("before_train_iter")
 
@@ -348,9 +349,9 @@ class HookCallback(pl.Callback, HookRegistration):
     def _count_iter(self) -> None:
         runner = self.runner
         runner.data_batch = None
-        runner._iter += 1
+        runner.iter += 1
         if not self.by_epoch:
-            runner._inner_iter += 1
+            runner.inner_iter += 1
             self._in_flow = (self._in_flow + 1) % self._flow[0][1]
 
     def on_train_batch_end(
@@ -389,7 +390,7 @@ class HookCallback(pl.Callback, HookRegistration):
             runner.call_hook("after_train_epoch")
         finally:
             runner.at_epoch_end = False
-        runner._epoch += 1
+        runner.epoch += 1
         self._epoch_open = False
 
     def _stop_at_max_iters(self, trainer: pl.Trainer) -> None:
@@ -447,7 +448,7 @@ class HookCallback(pl.Callback, HookRegistration):
         if not self.active:
             return
         runner = self.runner
-        runner._inner_iter = self._in_val
+        runner.inner_iter = self._in_val
         runner.data_batch = batch
         runner.call_hook("before_val_iter")
 
@@ -470,7 +471,7 @@ class HookCallback(pl.Callback, HookRegistration):
         runner.data_batch = None
         self._in_val += 1
         if not self.by_epoch:
-            runner._inner_iter += 1
+            runner.inner_iter += 1
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """after_val_epoch of an epoch-based run."""

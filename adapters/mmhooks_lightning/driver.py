@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import lightning.pytorch as pl
 
-from mmhooks.checkpoint import load_state_dict, read_checkpoint
+from mmhooks.checkpoint import load_checkpoint
+from mmhooks.distributed import get_dist_info
+from mmhooks.errors import ConfigError
 from mmhooks.runner import BaseRunner
 from mmhooks_lightning.callback import HookCallback
 from mmhooks_lightning.module import HookedModule
@@ -23,7 +25,12 @@ def lightning(spec: RunSpec) -> BaseRunner:
 
     Returns:
         The runner that the hooks saw, at the end of the run.
+
+    Raises:
+        ConfigError: one process of several that a launcher started.
     """
+    if get_dist_info()[1] > 1:
+        raise ConfigError("the driver 'lightning' trains in one process: leave --launcher out, or use --driver native")
     bridge = HookCallback(
         work_dir=spec.work_dir,
         by_epoch=spec.by_epoch,
@@ -37,8 +44,7 @@ def lightning(spec: RunSpec) -> BaseRunner:
     if spec.resume_from is not None:
         bridge.resume(spec.resume_from)
     elif spec.load_from is not None:
-        weights = read_checkpoint(spec.load_from)["state_dict"]
-        load_state_dict(spec.model, weights, strict=False, logger=bridge.runner.logger)
+        load_checkpoint(spec.model, spec.load_from, map_location="cpu", logger=bridge.runner.logger)
     trainer = pl.Trainer(
         max_epochs=spec.max_epochs if spec.by_epoch else -1,
         accelerator="cpu" if spec.device.type == "cpu" else "auto",

@@ -40,6 +40,12 @@ class Stepping:
                     f"{type(hook).__name__} has no equal among the Trainer's settings: leave it out, or give the "
                     "model a train_step and wrap it in HookedModule"
                 )
+            if hook.detect_anomalous_params:
+                raise ConfigError(
+                    f"{type(hook).__name__}(detect_anomalous_params=True) looks at the graph of the loss between "
+                    "train_step and backward, where automatic optimization calls no hook: leave it out, or give the "
+                    "model a train_step and wrap it in HookedModule"
+                )
             self._hook = hook
         if self._hook is None:
             return

@@ -13,7 +13,8 @@ import lightning.pytorch as pl
 import torch
 from torch import nn
 
-from mmhooks.checkpoint import commit, telling_failures
+from mmhooks.checkpoint import place_for, telling_failures
+from mmhooks.checkpoint.storage import StorageOptions
 from mmhooks.errors import HookError
 from mmhooks.runner import BaseRunner
 from mmhooks_lightning.module import HookedModule
@@ -87,9 +88,9 @@ class LightningRunner(BaseRunner):
             optimizers = self.trainer.optimizers
             self.optimizer = optimizers[0] if len(optimizers) == 1 else {str(i): o for i, o in enumerate(optimizers)}
         loop = self.trainer.fit_loop
-        self._epoch = loop.epoch_progress.current.processed if self.by_epoch else 0  # type: ignore[attr-defined]
-        self._iter = loop.epoch_loop.batch_progress.total.ready
-        self._inner_iter = 0
+        self.epoch = loop.epoch_progress.current.processed if self.by_epoch else 0  # type: ignore[attr-defined]
+        self.iter = loop.epoch_loop.batch_progress.total.ready
+        self.inner_iter = 0
         if self.work_dir is None:
             self.work_dir = str(Path(self.trainer.log_dir or self.trainer.default_root_dir, "mmhooks").absolute())
         Path(self.work_dir).mkdir(parents=True, exist_ok=True)
@@ -119,6 +120,21 @@ class LightningRunner(BaseRunner):
             )
         return super().clip_grads(parameters, **grad_clip)
 
+    def check_amp(self, hook: str, scales: bool) -> None:
+        """Refuse mixed precision of a hook's own beside the Trainer's, and where the steps cannot be left out."""
+        precision = self.trainer.precision
+        if precision not in ("32-true", "64-true"):
+            raise HookError(
+                f"{hook} and Trainer(precision={precision!r}) would both bring mixed precision: keep the hook with "
+                "Trainer(precision='32-true'), which gives a native run's numbers, or keep the Trainer's precision "
+                "and replace the hook by OptimizerHook or GradientCumulativeOptimizerHook"
+            )
+        if scales and any(getattr(one, "_step_supports_amp_scaling", False) for one in self.trainer.optimizers):
+            raise HookError(
+                f"{hook} cannot tell a fused optimizer under a Trainer to leave a step out: build the optimizer with "
+                "fused=False, or use dtype='bf16'"
+            )
+
     def no_sync(self) -> contextlib.AbstractContextManager[Any]:
         """Give a context in which backward does not exchange gradients between processes."""
         no_sync = getattr(self.trainer.strategy.model, "no_sync", None)
@@ -131,21 +147,21 @@ class LightningRunner(BaseRunner):
 
     # checkpoints ------------------------------------------------------------------------------------------
 
-    def _write_checkpoint(self, path: str, save_optimizer: bool, meta: dict[str, Any] | None) -> bool:
+    def _write_checkpoint(
+        self, path: str, save_optimizer: bool, meta: dict[str, Any] | None, storage_options: StorageOptions
+    ) -> bool:
         if getattr(self.trainer, "fast_dev_run", False):
             self.logger.info("fast_dev_run: %s is not written", path)
             return False
-        temporary = str(Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp"))
         self._saving = {"save_optimizer": save_optimizer, "meta": meta}
         try:
-            with telling_failures(path):
+            with telling_failures(path), place_for(path, storage_options) as (temporary, finish):
                 # collective: every rank comes here, rank 0 (or each, when sharded) writes
                 self.trainer.save_checkpoint(temporary, weights_only=False)
                 if self.trainer.is_global_zero:
-                    commit(temporary, path)
+                    finish()
         finally:
             self._saving = None
-            Path(temporary).unlink(missing_ok=True)
         self.trainer.strategy.barrier("mmhooks.save_checkpoint")
         return True
 
@@ -168,7 +184,7 @@ class LightningRunner(BaseRunner):
     def _progress(self) -> tuple[int, int, int]:
         if self._saving is not None:
             return super()._progress()
-        return self._epoch, self._iter, self._iter  # a callback of Lightning's own saves between our points
+        return self.epoch, self.iter, self.iter  # a callback of Lightning's own saves between our points
 
     def take_from_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Take what the Trainer does not restore from a file that is being resumed."""
@@ -200,12 +216,12 @@ class LightningRunner(BaseRunner):
     def _resumed(self, content: dict[str, Any]) -> None:
         """Move the Trainer's counters to where the run goes on."""
         loop = self.trainer.fit_loop
-        epoch = self._epoch if self.by_epoch else 0
+        epoch = self.epoch if self.by_epoch else 0
         for tracker, number in (
             (loop.epoch_progress.current, epoch),
             (loop.epoch_progress.total, epoch),
-            (loop.epoch_loop.batch_progress.total, self._iter),
-            (loop.epoch_loop.manual_optimization.optim_step_progress.total, content.get("global_step", self._iter)),
+            (loop.epoch_loop.batch_progress.total, self.iter),
+            (loop.epoch_loop.manual_optimization.optim_step_progress.total, content.get("global_step", self.iter)),
         ):
             for name in vars(tracker):  # ready, started, processed, completed, as far as it has them
                 setattr(tracker, name, number)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-from collections import OrderedDict
-from collections.abc import Mapping
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from mmhooks.distributed import unwrap
+from mmhooks.checkpoint.storage import StorageOptions, is_remote, local_path, open_to_read
 from mmhooks.errors import CheckpointError, nearest
+from mmhooks.log import get_logger
 
 _SCALAR: Any = np.float64(0).__reduce__()[0]
 
@@ -28,86 +27,82 @@ _NUMPY: list[Any] = [
 ]
 
 
-def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
-    """Read a checkpoint of ours, of MMCV or of Lightning.
+def read_file(
+    path: str | os.PathLike[str],
+    map_location: Any = None,
+    *,
+    weights_only: bool = True,
+    storage_options: StorageOptions = None,
+    logger: logging.Logger | None = None,
+) -> Any:
+    """Read what ``torch.save`` wrote, checking that it is what was written.
 
     Args:
-        path: the file.
+        path: the file, local or in a store that fsspec reaches.
         map_location: see ``torch.load``.
-
-    Returns:
-        The content of the file. A bare state dict is given back as ``{"state_dict": ...}``.
+        weights_only: False unpickles whatever the file holds, which runs code that the file names.
+        storage_options: arguments of the store.
+        logger: hears of an unpickling.
 
     Raises:
         CheckpointError: the file is missing, broken, or holds objects that would have to be unpickled.
     """
-    file = Path(path)
-    if not file.is_file():
-        files = [other.name for other in file.parent.glob("*.pth")] if file.parent.is_dir() else []
-        there = f"; {file.parent} holds {', '.join(sorted(files))}" if files else ""
-        raise CheckpointError(f"there is no checkpoint {file}{nearest(file.name, files) or there}")
+    if not weights_only:
+        (logger or get_logger()).warning(
+            "%s is unpickled because of weights_only=False: whatever code it names is run now", path
+        )
     try:
-        with torch.serialization.safe_globals(_NUMPY):
-            content = torch.load(file, map_location=map_location, weights_only=True)
+        with open_to_read(path, storage_options) as file:
+            _check_sums(file, path)
+            with torch.serialization.safe_globals(_NUMPY):
+                return torch.load(file, map_location=map_location, weights_only=weights_only)
+    except (FileNotFoundError, IsADirectoryError):
+        raise CheckpointError(f"there is no checkpoint {path}{_others(path)}") from None
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{file} is broken, or holds objects that only unpickling could make, and unpickling runs code. "
-            f"If you trust it, load it once with torch.load(..., weights_only=False) and save its tensors "
-            f"and plain values again. What stood in the way: {_first_line(error)}"
+            f"{path} is broken, or holds objects that only unpickling could make, and unpickling runs code. "
+            f"If you trust it, read it once with torch.load(..., weights_only=False) and save its tensors "
+            f"and plain values again, or load it with weights_only=False. "
+            f"What stood in the way: {_first_line(error)}"
         ) from error
     except (RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(f"{file} is no checkpoint, or a broken one: {_first_line(error)}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{file} holds a {type(content).__name__}, not the dict of a checkpoint")
-    return content if "state_dict" in content else {"state_dict": content}
+        if "deserialize object on" in str(error):
+            raise CheckpointError(
+                f"{path} holds tensors of a device that is not here: read it with map_location='cpu'"
+            ) from error
+        raise CheckpointError(f"{path} is no checkpoint, or a broken one: {_first_line(error)}") from error
+
+
+def _check_sums(file: IO[bytes], path: str | os.PathLike[str]) -> None:
+    """Compare every part of the archive with its checksum: torch does not look, and a flipped bit is a wrong weight."""
+    if not zipfile.is_zipfile(file):
+        file.seek(0)
+        return  # the format before torch 1.6, which has no checksums, or no checkpoint: torch will tell
+    try:
+        with zipfile.ZipFile(file) as archive:
+            recorded = any(part.CRC for part in archive.infolist())  # torch can be told to record none
+            damaged = archive.testzip() if recorded else None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(f"{path} is broken: {_first_line(error)}") from error
+    if damaged is not None:
+        raise CheckpointError(
+            f"{path} is damaged: its part {damaged!r} is not what was written. Copy it again, or use an older one"
+        )
+    file.seek(0)
+
+
+def _others(path: str | os.PathLike[str]) -> str:
+    if is_remote(path):
+        return ""
+    file: Path = local_path(path)
+    files = [other.name for other in file.parent.glob("*.pth")] if file.parent.is_dir() else []
+    there = f"; {file.parent} holds {', '.join(sorted(files))}" if files else ""
+    return nearest(file.name, files) or there
 
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if "GLOBAL" in line or "Unsupported" in line]
     return (telling or lines or [type(error).__name__])[0]
-
-
-def load_state_dict(
-    module: nn.Module, state: Mapping[str, Any], *, strict: bool, logger: logging.Logger
-) -> dict[str, Any]:
-    """Load weights into a model, telling what did not fit.
-
-    Args:
-        module: the model, in a parallel wrapper or not.
-        state: tensors by name; a leading ``module.`` is taken off.
-        strict: refuse a state that does not fit exactly. Otherwise what fits is loaded.
-        logger: hears of what was left out.
-
-    Returns:
-        The tensors that the model has no place for, by name.
-
-    Raises:
-        CheckpointError: something does not fit and ``strict`` is set. The model is untouched then.
-    """
-    model = unwrap(module)
-    given = OrderedDict((key.removeprefix("module."), value) for key, value in state.items())
-    given._metadata = getattr(state, "_metadata", OrderedDict())  # type: ignore[attr-defined]
-    own = model.state_dict(keep_vars=True)
-    extra = dict(model.named_buffers())  # MMCV's files name buffers that are not persistent as well
-    unclaimed = {key: value for key, value in given.items() if key not in own and key not in extra}
-    missing = [key for key in own if key not in given]
-    misshapen = [
-        f"{key} is {tuple(value.shape)} in the file and {tuple(own[key].shape)} in the model"
-        for key, value in given.items()
-        if key in own and isinstance(value, torch.Tensor) and value.shape != own[key].shape
-    ]
-    complaints = [
-        *([f"not in the model: {', '.join(unclaimed)}"] if unclaimed else []),
-        *([f"not in the file: {', '.join(missing)}"] if missing else []),
-        *misshapen,
-    ]
-    if complaints and strict:
-        raise CheckpointError("the weights do not fit the model; " + "; ".join(complaints))
-    if complaints:
-        logger.warning("the weights do not fit the model exactly; %s", "; ".join(complaints))
-    skipped = {line.split(" is ", 1)[0] for line in misshapen}
-    fitting = OrderedDict((key, given[key]) for key in given if key in own and key not in skipped)
-    fitting._metadata = given._metadata  # type: ignore[attr-defined]
-    model.load_state_dict(fitting, strict=False)
-    return unclaimed

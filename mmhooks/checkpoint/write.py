@@ -6,18 +6,32 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
 
+from mmhooks.checkpoint.content import model_state, plain
+from mmhooks.checkpoint.optimizers import optimizer_state
+from mmhooks.checkpoint.storage import (
+    StorageOptions,
+    is_remote,
+    local_path,
+    located,
+    storage_options_of,
+    upload,
+)
+from mmhooks.distributed import unwrap
 from mmhooks.errors import CheckpointError
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a file for writing that appears under its name only when it is complete and on the disk.
+    """Open a local file for writing that appears under its name only when it is complete and on the disk.
 
     Args:
         path: the final name. Its folder is made when missing; a file of that name is replaced at the end.
@@ -32,37 +46,97 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
         Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes private files
-        commit(temporary, target)
+        _commit(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def commit(temporary: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """Give a finished file its final name, in the same folder, once its content is on the disk.
+@contextlib.contextmanager
+def place_for(
+    path: str | os.PathLike[str], storage_options: StorageOptions = None
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Give a local name for somebody who writes files by name, and what makes the finished file the one at ``path``.
 
     Args:
-        temporary: the finished file.
-        path: the final name; a file of that name is replaced.
+        path: the final name, local or in a store that fsspec reaches.
+        storage_options: arguments of the store.
+
+    Yields:
+        The temporary name, and a function to call when the file is finished. What is left there in the end is removed.
     """
+    if is_remote(path):
+        with tempfile.TemporaryDirectory() as folder:
+            spooled = str(Path(folder) / "checkpoint")
+            yield spooled, lambda: upload(spooled, os.fspath(path), storage_options)
+        return
+    target = local_path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        yield str(temporary), lambda: _commit(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _commit(temporary: str | os.PathLike[str], path: Path) -> None:
     with Path(temporary).open("rb") as file:
         os.fsync(file.fileno())
     Path(temporary).replace(path)
-    _sync_folder(Path(path).parent)
+    _sync_folder(path.parent)
 
 
-def write_checkpoint(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+def write_checkpoint(
+    content: Mapping[str, Any], path: str | os.PathLike[str], storage_options: StorageOptions = None
+) -> None:
     """Write a checkpoint, whole or not at all.
 
     Args:
         content: ``meta``, ``state_dict``, ``optimizer`` and what else the file is to hold.
-        path: the final name.
+        path: the final name, local or in a store that fsspec reaches.
+        storage_options: arguments of the store.
 
     Raises:
         CheckpointError: it could not be written; a file of that name is as before.
     """
-    with telling_failures(path), atomic_write(path) as file:
+    if is_remote(path):
+        with telling_failures(path), place_for(path, storage_options) as (temporary, finish):
+            torch.save(dict(content), temporary)
+            finish()
+        return
+    with telling_failures(path), atomic_write(local_path(path)) as file:
         torch.save(dict(content), file)
+
+
+def save_checkpoint(
+    model: nn.Module,
+    filename: str,
+    optimizer: Optimizer | Mapping[str, Optimizer] | None = None,
+    meta: dict[str, Any] | None = None,
+    file_client_args: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model's weights with MMCV's keys, outside a run.
+
+    Args:
+        model: the model, in a parallel wrapper or not.
+        filename: the file, local or in a store.
+        optimizer: one or several by name, whose state goes into the file too.
+        meta: values for the file's ``meta``.
+        file_client_args: see `storage_options_of`.
+
+    Raises:
+        CheckpointError: it could not be written.
+        TypeError: a meta that is no dict.
+    """
+    if meta is not None and not isinstance(meta, dict):
+        raise TypeError(f"meta must be a dict or None, not {type(meta).__name__}")
+    full = {**(meta or {}), "time": time.asctime()}
+    classes = getattr(unwrap(model), "CLASSES", None)
+    if classes is not None:
+        full["CLASSES"] = classes
+    content: dict[str, Any] = {"meta": plain(full), "state_dict": model_state(model)}
+    if optimizer is not None:
+        content["optimizer"] = optimizer_state(optimizer)
+    write_checkpoint(content, located(filename, file_client_args), storage_options_of(file_client_args))
 
 
 @contextlib.contextmanager
@@ -90,7 +164,7 @@ def telling_failures(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def point_latest_at(path: str | os.PathLike[str]) -> None:
     """Make ``latest.pth`` beside a checkpoint stand for it: a link, or a copy where there are no links."""
-    target = Path(path)
+    target = local_path(path)
     latest = target.with_name("latest.pth")
     temporary = target.with_name(f".latest.pth.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     config: Annotated[Path, typer.Argument(help="An MMCV-style config file.")],
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of a model of this config.")],
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint of a model of this config.")],
     cfg_options: CfgOptions = None,
 ) -> None:
     """Evaluate a checkpoint over the config's data.test, or data.val without one."""
@@ -50,11 +50,13 @@ def load_weights(model: nn.Module, state: Mapping[str, Any], logger: logging.Log
     Raises:
         CheckpointError: a weight is missing, or of another shape.
     """
-    from mmhooks.checkpoint import load_state_dict
+    from mmhooks.checkpoint import get_state_dict, load_state_dict, revised
 
-    own = model.state_dict()
-    given = {key.removeprefix("module."): value for key, value in state.items()}
+    own = get_state_dict(model)
+    given = revised(state, model)
     unknown = [key for key in given if key not in own and not key.startswith("ema_")]
     if unknown:
         logger.warning("the model has no place for %s of the file", ", ".join(unknown))
-    load_state_dict(model, {key: given[key] for key in given if key in own}, strict=True, logger=logger)
+    for key in [key for key in given if key not in own]:
+        del given[key]
+    load_state_dict(model, given, strict=True, logger=logger)

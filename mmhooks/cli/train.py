@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from mmhooks.cli.progress import ProgressBarHook, logging_to
 from mmhooks.config import Config, parse_option
+from mmhooks.distributed import get_dist_info, launched
+from mmhooks.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmhooks.build import RunSpec
@@ -22,6 +26,15 @@ CfgOptions = Annotated[
 ]
 
 
+class Launcher(StrEnum):
+    """What started the processes of a run."""
+
+    NONE = "none"
+    PYTORCH = "pytorch"
+    SLURM = "slurm"
+    MPI = "mpi"
+
+
 def train(
     config: Annotated[Path, typer.Argument(help="An MMCV-style config file.")],
     driver: Annotated[str, typer.Option(help="What runs the loop: native or lightning.")] = "native",
@@ -29,8 +42,18 @@ def train(
         Path | None, typer.Option(help="Folder of checkpoints and logs. [default: work_dirs/<name of the config>]")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="In place of the config's seed.")] = None,
-    load_from: Annotated[Path | None, typer.Option(help="Take the weights of a checkpoint to begin with.")] = None,
-    resume_from: Annotated[Path | None, typer.Option(help="Go on from a checkpoint.")] = None,
+    diff_seed: Annotated[bool, typer.Option("--diff-seed", help="Add the rank of a process to its seed.")] = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Let cuDNN choose only kernels that repeat their result.")
+    ] = False,
+    launcher: Annotated[
+        Launcher, typer.Option(help="What started this process, if there are several: pytorch is torchrun.")
+    ] = Launcher.NONE,
+    local_rank: Annotated[
+        int | None, typer.Option("--local-rank", "--local_rank", hidden=True, help="LOCAL_RANK, from old launchers.")
+    ] = None,
+    load_from: Annotated[str | None, typer.Option(help="Take the weights of a checkpoint to begin with.")] = None,
+    resume_from: Annotated[str | None, typer.Option(help="Go on from a checkpoint.")] = None,
     auto_resume: Annotated[
         bool, typer.Option("--auto-resume", help="Go on from latest.pth in the work_dir, if there is one.")
     ] = False,
@@ -44,19 +67,31 @@ def train(
 
     drive = find_driver(driver)  # first: a driver that is not there should cost no building
     cfg = read(config, cfg_options)
-    console = Console()
-    with logging_to(console):
-        spec = build_run(
-            cfg,
-            work_dir=work_dir or cfg.get("work_dir") or Path("work_dirs") / config.stem,
-            seed=seed,
-            load_from=load_from,
-            resume_from=resume_from,
-            auto_resume=auto_resume,
-        )
-        runner = execute(spec, drive, ProgressBarHook(console, driver))
-    length = f"{runner.epoch} epochs" if spec.by_epoch else f"{runner.iter} iterations"
-    console.print(f"Trained for {length}; checkpoints and logs are in {runner.work_dir}", soft_wrap=True)
+    if local_rank is not None:
+        os.environ.setdefault("LOCAL_RANK", str(local_rank))
+    with launched(launcher, **_dist_params(cfg)):
+        console = Console(quiet=get_dist_info()[0] != 0)
+        with logging_to(console):
+            spec = build_run(
+                cfg,
+                work_dir=work_dir or cfg.get("work_dir") or Path("work_dirs") / config.stem,
+                seed=seed,
+                diff_seed=diff_seed,
+                deterministic=deterministic,
+                load_from=load_from,
+                resume_from=resume_from,
+                auto_resume=auto_resume,
+            )
+            runner = execute(spec, drive, ProgressBarHook(console, driver))
+        length = f"{runner.epoch} epochs" if spec.by_epoch else f"{runner.iter} iterations"
+        console.print(f"Trained for {length}; checkpoints and logs are in {runner.work_dir}", soft_wrap=True)
+
+
+def _dist_params(cfg: Config) -> Mapping[str, Any]:
+    params = cfg.get("dist_params") or {}
+    if not isinstance(params, Mapping):
+        raise ConfigError(f"dist_params must be a dict such as dict(backend='nccl'), not {params!r}")
+    return params
 
 
 def read(config: Path, cfg_options: list[str] | None) -> Config:
@@ -67,9 +102,9 @@ def read(config: Path, cfg_options: list[str] | None) -> Config:
 
 
 def execute(spec: RunSpec, drive: Callable[[RunSpec], BaseRunner], bar: ProgressBarHook) -> BaseRunner:
-    """Run with a progress bar, and with a log file beside the checkpoints."""
+    """Run with a progress bar, and with a log file beside the checkpoints, which rank 0 writes."""
     spec.hooks.append((bar, "LOWEST"))
-    file = None if spec.work_dir is None else Path(spec.work_dir) / f"{spec.timestamp}.log"
+    file = None if spec.work_dir is None or get_dist_info()[0] != 0 else Path(spec.work_dir) / f"{spec.timestamp}.log"
     try:
         with logging_to(file=file):
             return drive(spec)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from mmhooks.errors import ConfigError
+from mmhooks.checkpoint import is_remote, join, remove, storage_options_of
+from mmhooks.checkpoint.storage import located, split
+from mmhooks.distributed import allreduce_params
+from mmhooks.errors import CheckpointError, ConfigError
 from mmhooks.hook import Hook
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
@@ -19,15 +22,25 @@ class CheckpointHook(Hook):
         interval: every so many epochs (or iterations); -1 for the last one only.
         by_epoch: count epochs; otherwise iterations.
         save_optimizer: include the state of the optimizers.
-        out_dir: a folder other than the runner's work_dir; the name of the work_dir is added to it.
+        out_dir: a folder other than the runner's work_dir, or a place in a store that fsspec reaches, such as
+            ``s3://bucket/runs``; the name of the work_dir is added to it.
         max_keep_ckpts: how many of the files that this hook wrote stay; -1 for all. The oldest is deleted when
-            a newer one is safely on the disk. A resumed run goes on with the record of the one it resumes.
+            a newer one is safely stored. A resumed run goes on with the record of the one it resumes.
         save_last: save at the end of the run whatever the interval.
+        sync_buffer: before saving, average the model's buffers over the processes.
+        file_client_args: the store of ``out_dir``: ``dict(backend="disk")``, ``dict(backend="petrel", ...)`` (which
+            is ``s3``) or ``dict(backend=<protocol of fsspec>, ...)`` with the arguments of its file system.
         filename_tmpl: the name, with ``{}`` for the number; ``epoch_{}.pth`` or ``iter_{}.pth`` by the runner.
-        create_symlink: let ``latest.pth`` point at the newest file.
+        create_symlink: let ``latest.pth`` point at the newest file. By default it does in a local folder;
+            a remote store has no links.
+        meta: more values for the ``meta`` of each file.
 
     Raises:
-        ConfigError: an interval or a max_keep_ckpts of 0.
+        ConfigError: an interval or a max_keep_ckpts of 0, a name without a number, a store that cannot be used.
+
+    Example:
+        >>> runner.register_checkpoint_hook(dict(interval=1, max_keep_ckpts=3))
+        >>> runner.register_hook(CheckpointHook(5, out_dir="s3://bucket/runs"))
     """
 
     def __init__(
@@ -38,8 +51,12 @@ class CheckpointHook(Hook):
         out_dir: str | None = None,
         max_keep_ckpts: int = -1,
         save_last: bool = True,
+        sync_buffer: bool = False,
+        file_client_args: Mapping[str, Any] | None = None,
+        *,
         filename_tmpl: str | None = None,
-        create_symlink: bool = True,
+        create_symlink: bool | None = None,
+        meta: dict[str, Any] | None = None,
     ) -> None:
         if interval == 0 or max_keep_ckpts == 0:
             raise ConfigError(
@@ -48,22 +65,33 @@ class CheckpointHook(Hook):
             )
         if filename_tmpl is not None and "{}" not in filename_tmpl:
             raise ConfigError(f"filename_tmpl={filename_tmpl!r} has no {{}} for the number, as in 'epoch_{{}}.pth'")
+        if meta is not None and not isinstance(meta, dict):
+            raise ConfigError(f"CheckpointHook: meta={meta!r} must be a dict of values for the file, or None")
+        self.storage_options = storage_options_of(file_client_args)
+        if out_dir:
+            out_dir = str(out_dir)
+            located(out_dir, file_client_args)  # wrong now rather than when the run begins
         self.interval = interval
         self.by_epoch = by_epoch
         self.save_optimizer = save_optimizer
         self.out_dir = out_dir
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
+        self.sync_buffer = sync_buffer
+        self.file_client_args = file_client_args
         self.filename_tmpl = filename_tmpl
         self.create_symlink = create_symlink
-        self._folder: Path | None = None
+        self.meta = meta
+        self._folder = ""
         self._kept: list[str] = []
 
     def before_run(self, runner: BaseRunner) -> None:
         """Find the folder."""
-        if runner.work_dir is None and self.out_dir is None:
+        if runner.work_dir is None and not self.out_dir:
             raise ConfigError("CheckpointHook has nowhere to write: give the runner a work_dir, or the hook an out_dir")
-        self._folder = resolve_out_dir(self.out_dir, runner.work_dir)
+        self._folder = resolve_out_dir(self.out_dir, runner.work_dir, self.file_client_args)
+        if self.create_symlink and is_remote(self._folder):
+            runner.logger.warning("create_symlink=True: %s has no links, so no latest.pth is written", self._folder)
         runner.logger.info("Checkpoints will be saved to %s", self._folder)
 
     def after_train_epoch(self, runner: BaseRunner) -> None:
@@ -82,31 +110,39 @@ class CheckpointHook(Hook):
 
     def _save(self, runner: BaseRunner, when: str) -> None:
         runner.logger.info("Saving checkpoint at %s", when)
-        assert self._folder is not None
+        if self.sync_buffer:
+            allreduce_params(runner.model.buffers())
         before = list(self._kept)
         name = runner.checkpoint_name(self.filename_tmpl)
         # the record travels inside the file, so the file that is being written belongs to it already
         self._kept = [*(kept for kept in self._kept if kept != name), name]
         surplus = self._kept[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
         self._kept = self._kept[len(surplus) :]
+        path = None
         try:
-            path = runner.save_checkpoint(
-                str(self._folder),
-                filename_tmpl=self.filename_tmpl,
-                save_optimizer=self.save_optimizer,
-                create_symlink=self.create_symlink,
-            )
-        except BaseException:
-            self._kept = before
-            raise
+            path = runner.save_checkpoint(self._folder, **self._arguments())
+        finally:
+            if path is None:
+                self._kept = before
         if path is None:
-            self._kept = before
             return
         if runner.meta is not None:
             runner.meta.setdefault("hook_msgs", {})["last_ckpt"] = path
         if runner.rank == 0:
             for old in surplus:
-                (self._folder / old).unlink(missing_ok=True)
+                self._remove(runner, join(self._folder, old))
+
+    def _arguments(self) -> dict[str, Any]:
+        linked = self.create_symlink is not False and not is_remote(self._folder)
+        arguments = {"save_optimizer": self.save_optimizer, "create_symlink": linked}
+        more = {"filename_tmpl": self.filename_tmpl, "meta": self.meta, "storage_options": self.storage_options}
+        return arguments | {key: value for key, value in more.items() if value}
+
+    def _remove(self, runner: BaseRunner, path: str) -> None:
+        try:
+            remove(path, self.storage_options)
+        except (CheckpointError, OSError) as error:  # a file too many is no reason to end a run
+            runner.logger.warning("an old checkpoint stays: %s", error)
 
     def state_dict(self) -> dict[str, Any]:
         """Give the names of the files that this hook wrote and kept."""
@@ -117,9 +153,21 @@ class CheckpointHook(Hook):
         self._kept = list(state["kept"])
 
 
-def resolve_out_dir(out_dir: str | None, work_dir: str | None) -> Path:
-    """Give the folder of a hook's files: the work_dir, or its name below an ``out_dir``."""
-    if not out_dir or out_dir == work_dir:
-        assert work_dir is not None
-        return Path(work_dir)
-    return Path(out_dir) / Path(work_dir).name if work_dir is not None else Path(out_dir)
+def resolve_out_dir(
+    out_dir: str | None, work_dir: str | None, file_client_args: Mapping[str, Any] | None = None
+) -> str:
+    """Give the folder of a hook's files: the work_dir, or its name below an ``out_dir``.
+
+    Args:
+        out_dir: a folder, or a place in a store such as ``s3://bucket/runs``.
+        work_dir: the runner's.
+        file_client_args: the store, with a ``path_mapping`` perhaps.
+
+    Example:
+        >>> resolve_out_dir("s3://bucket/runs", "/home/me/work/resnet")
+        's3://bucket/runs/resnet'
+    """
+    folder = str(out_dir or work_dir)
+    if work_dir is not None and folder != work_dir:
+        folder = join(folder, split(work_dir.rstrip("/"))[1])
+    return located(folder, file_client_args)

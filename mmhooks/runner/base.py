@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from mmhooks.checkpoint import (
-    load_state_dict,
-    model_state,
-    plain,
-    point_latest_at,
-    read_checkpoint,
-    write_checkpoint,
-)
 from mmhooks.dispatch import CallTable, HookList
 from mmhooks.distributed import get_dist_info, unwrap
-from mmhooks.errors import CheckpointError, ConfigError, ModelError
-from mmhooks.hook import POINTS, Hook
+from mmhooks.errors import ConfigError, ModelError
+from mmhooks.hook import POINTS
 from mmhooks.log import get_logger
 from mmhooks.log_buffer import LogBuffer
 from mmhooks.priority import priority_name
+from mmhooks.runner.checkpointing import Checkpointing
 from mmhooks.runner.checks import check_model, check_optimizer
-from mmhooks.runner.registration import HookRegistration
 
 Optimizers = Optimizer | dict[str, Optimizer]
 Workflow = list[tuple[str, int]]
@@ -44,7 +37,28 @@ class Loader(Protocol):
     def __len__(self) -> int: ...
 
 
-class BaseRunner(HookRegistration):
+Run = TypeVar("Run", bound=Callable[..., None])
+
+
+def resuming_exchange(run: Run) -> Run:
+    """Decorate a runner's ``run`` so that an error does not leave the exchange of gradients paused."""
+
+    @functools.wraps(run)
+    def guarded(self: BaseRunner, *args: Any, **kwargs: Any) -> None:
+        try:
+            run(self, *args, **kwargs)
+        finally:
+            self.resume_exchange()
+
+    return cast(Run, guarded)
+
+
+def _alias(name: str) -> property:
+    """Make a second name for an attribute."""
+    return property(lambda runner: getattr(runner, name), lambda runner, value: setattr(runner, name, value))
+
+
+class BaseRunner(Checkpointing):
     """The state, the services and the hooks of a run. What drives it is up to the subclass.
 
     Args:
@@ -76,6 +90,7 @@ class BaseRunner(HookRegistration):
     """
 
     max_unit = "epochs"
+    _paused: contextlib.AbstractContextManager[Any] | None = None
 
     def __init__(
         self,
@@ -123,28 +138,18 @@ class BaseRunner(HookRegistration):
         self.outputs: Any = None
         self.log_buffer = LogBuffer()
         self.stop_reason: str | None = None
-        self._epoch = 0
-        self._iter = 0
-        self._inner_iter = 0
+        self.epoch = 0
+        self.iter = 0
+        self.inner_iter = 0
         self._unclaimed: dict[str, torch.Tensor] = {}
         self._hook_states: dict[str, list[Any]] = {}
 
     # state ------------------------------------------------------------------------------------------------
 
-    @property
-    def epoch(self) -> int:
-        """Epochs that are finished, so the index of the current one."""
-        return self._epoch
-
-    @property
-    def iter(self) -> int:
-        """Train iterations that are finished, so the index of the current one."""
-        return self._iter
-
-    @property
-    def inner_iter(self) -> int:
-        """Index of the current iteration in its epoch; iteration-based, in its flow of the workflow."""
-        return self._inner_iter
+    # MMCV's names of the counters, which are plain attributes here: hooks read them at every iteration
+    _epoch = _alias("epoch")
+    _iter = _alias("iter")
+    _inner_iter = _alias("inner_iter")
 
     @property
     def max_epochs(self) -> int | None:
@@ -234,9 +239,17 @@ class BaseRunner(HookRegistration):
         """Forget the gradients of an optimizer's parameters."""
         optimizer.zero_grad()
 
-    def optimizer_step(self, optimizer: Optimizer) -> None:
-        """Let an optimizer change its parameters."""
-        optimizer.step()
+    def optimizer_step(self, optimizer: Optimizer, scaler: torch.amp.GradScaler | None = None) -> None:
+        """Let an optimizer change its parameters.
+
+        Args:
+            optimizer: the one to step.
+            scaler: the loss scaler that has unscaled the gradients: it leaves the step out where they are not finite.
+        """
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
 
     def clip_grads(self, parameters: Iterable[nn.Parameter], **grad_clip: Any) -> torch.Tensor | None:
         """Clip the norm of the gradients.
@@ -256,6 +269,30 @@ class BaseRunner(HookRegistration):
         no_sync = getattr(self.model, "no_sync", None)
         return no_sync() if no_sync is not None else contextlib.nullcontext()
 
+    def pause_exchange(self) -> None:
+        """Let the passes that follow, forward and backward, exchange no gradients, until `resume_exchange`.
+
+        The end of the run resumes it too, whether it ends by an error or not.
+        """
+        if self._paused is None:
+            paused = self.no_sync()
+            paused.__enter__()
+            self._paused = paused
+
+    def resume_exchange(self) -> None:
+        """Take back `pause_exchange`, where it has been called."""
+        if self._paused is not None:
+            paused, self._paused = self._paused, None
+            paused.__exit__(None, None, None)
+
+    def check_amp(self, hook: str, scales: bool) -> None:
+        """Check that a hook may bring mixed precision: a driver that has its own raises a HookError.
+
+        Args:
+            hook: the name of its class.
+            scales: it scales the loss.
+        """
+
     def stop(self, reason: str) -> None:
         """End the run after the current iteration, as if its length were reached.
 
@@ -266,181 +303,6 @@ class BaseRunner(HookRegistration):
         """
         self.stop_reason = reason
         self.logger.info("the run ends after this iteration: %s", reason)
-
-    # checkpoints ------------------------------------------------------------------------------------------
-
-    def checkpoint_name(self, filename_tmpl: str | None = None) -> str:
-        """Give the file name of a checkpoint that is saved now.
-
-        Args:
-            filename_tmpl: the name with ``{}`` for the number; ``epoch_{}.pth`` or ``iter_{}.pth`` by default.
-        """
-        if self.by_epoch:
-            return (filename_tmpl or "epoch_{}.pth").format(self._epoch + 1)
-        return (filename_tmpl or "iter_{}.pth").format(self._iter + 1)
-
-    def save_checkpoint(
-        self,
-        out_dir: str,
-        filename_tmpl: str | None = None,
-        save_optimizer: bool = True,
-        meta: dict[str, Any] | None = None,
-        create_symlink: bool = True,
-    ) -> str | None:
-        """Write a checkpoint with MMCV's keys: ``meta``, ``state_dict``, ``optimizer``.
-
-        Args:
-            out_dir: the folder, made when missing.
-            filename_tmpl: the name, with ``{}`` for the number of the epoch (or iteration).
-            save_optimizer: include the state of the optimizers.
-            meta: more values for the file's ``meta``; what the runner's own meta says goes before them.
-            create_symlink: let ``latest.pth`` point at the new file.
-
-        Returns:
-            The path of the file, or None where nothing was written.
-        """
-        if meta is not None and not isinstance(meta, dict):
-            raise TypeError(f"meta must be a dict or None, not {type(meta).__name__}")
-        path = str(Path(out_dir) / self.checkpoint_name(filename_tmpl))
-        if not self._write_checkpoint(path, save_optimizer, meta):
-            return None
-        if create_symlink and self.rank == 0:
-            point_latest_at(path)
-        return path
-
-    def _write_checkpoint(self, path: str, save_optimizer: bool, meta: dict[str, Any] | None) -> bool:
-        content = {"state_dict": model_state(self.model), **self.checkpoint_extras(save_optimizer, meta)}
-        write_checkpoint({"meta": content.pop("meta"), **content}, path)
-        return True
-
-    def checkpoint_extras(self, save_optimizer: bool = True, meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Collect what a checkpoint holds beside the weights.
-
-        Returns:
-            ``meta`` as MMCV writes it, ``mmhooks`` with what an exact resume needs beyond it, and
-            ``optimizer`` if wanted.
-        """
-        from mmhooks import __version__
-
-        full = {**(meta or {}), **(self.meta or {})}
-        epoch, iteration, finished = self._progress()
-        full.update(epoch=epoch, iter=iteration, time=time.asctime(), mmhooks_version=__version__)
-        classes = getattr(unwrap(self.model), "CLASSES", None)
-        if classes is not None:
-            full["CLASSES"] = classes
-        extras: dict[str, Any] = {"meta": plain(full), "mmhooks": self._exact_state(finished)}
-        if save_optimizer and self.optimizer is not None:
-            extras["optimizer"] = self._optimizer_state()
-        return extras
-
-    def _optimizer_state(self) -> Any:
-        if isinstance(self.optimizer, Mapping):
-            return {name: one.state_dict() for name, one in self.optimizer.items()}
-        return self.optimizer.state_dict()
-
-    def _progress(self) -> tuple[int, int, int]:
-        """Say how far the run is at a point: MMCV's epoch and iter of a file, and the iterations really finished."""
-        return self._epoch + 1, self._iter, self._iter if self.by_epoch else self._iter + 1
-
-    def _exact_state(self, finished_iters: int) -> dict[str, Any]:
-        """Collect what MMCV's meta leaves out."""
-        states: dict[str, list[Any]] = {}
-        for hook in self.hooks:
-            if isinstance(hook, Hook):
-                states.setdefault(type(hook).__name__, []).append(plain(hook.state_dict()))
-        return {"by_epoch": self.by_epoch, "finished_iters": finished_iters, "hooks": states}
-
-    def load_checkpoint(
-        self, filename: str | os.PathLike[str], map_location: Any = "cpu", strict: bool = False
-    ) -> dict[str, Any]:
-        """Load the weights of a checkpoint into the model.
-
-        Args:
-            filename: a file of ours, of MMCV or of Lightning.
-            map_location: see ``torch.load``.
-            strict: refuse weights that do not fit exactly.
-
-        Returns:
-            The content of the file.
-
-        Raises:
-            CheckpointError: the file cannot be read, or does not fit and ``strict`` is set.
-        """
-        content = read_checkpoint(filename, map_location)
-        self._load_weights(content, filename, strict=strict)
-        return content
-
-    def _load_weights(
-        self, content: Mapping[str, Any], filename: str | os.PathLike[str], *, strict: bool
-    ) -> dict[str, torch.Tensor]:
-        unclaimed = load_state_dict(self.model, content["state_dict"], strict=strict, logger=self.logger)
-        self.logger.info("loaded the weights of %s", filename)
-        return unclaimed
-
-    def resume(
-        self, checkpoint: str | os.PathLike[str], resume_optimizer: bool = True, map_location: Any = "cpu"
-    ) -> None:
-        """Go on where a checkpoint was saved: weights, optimizers, epoch, iteration, meta and hook states.
-
-        Args:
-            checkpoint: the file.
-            resume_optimizer: take the optimizers' state from the file too.
-            map_location: see ``torch.load``; the optimizers move what they need to the device themselves.
-
-        Raises:
-            CheckpointError: the file cannot be read, or does not say where the run was.
-        """
-        content = read_checkpoint(checkpoint, map_location)
-        try:
-            meta = content["meta"]
-            epoch, iteration = meta["epoch"], meta["iter"]
-        except KeyError as error:
-            raise CheckpointError(
-                f"{checkpoint} does not say where the run was (no {error} in its meta): "
-                "it holds weights to start from, so use load_from instead of resume_from"
-            ) from None
-        unclaimed = self._load_weights(content, checkpoint, strict=False)
-        self._epoch, self._iter = epoch, iteration
-        exact = content.get("mmhooks", {})
-        if exact.get("by_epoch") is False and not self.by_epoch:
-            self._iter = exact["finished_iters"]
-        self._hook_states = exact.get("hooks", {})
-        # of MMCV's own files, what the model has no place for is lost there, so here too
-        self._unclaimed = unclaimed if exact else {}
-        self.meta = dict(meta)
-        self.meta.setdefault("hook_msgs", {})
-        if resume_optimizer and "optimizer" in content:
-            self._load_optimizer_state(content["optimizer"])
-        self._resumed(content)
-        self.logger.info("resumed %s at epoch %d, iter %d", checkpoint, self._epoch, self._iter)
-
-    def _load_optimizer_state(self, state: Any) -> None:
-        if isinstance(self.optimizer, Mapping):
-            for name, one in self.optimizer.items():
-                one.load_state_dict(state[name])
-        elif self.optimizer is not None:
-            self.optimizer.load_state_dict(state)
-
-    def _resumed(self, content: dict[str, Any]) -> None:
-        """Tell a driver that the counters have moved."""
-
-    def claim(self, key: str) -> torch.Tensor | None:
-        """Hand out a tensor of the resumed file for which the model had no place, once.
-
-        A hook that adds buffers to the model in before_run finds their values here.
-
-        Args:
-            key: the name in the file.
-        """
-        return self._unclaimed.pop(key, None)
-
-    def _give_hook_states(self) -> None:
-        for name, states in self._hook_states.items():
-            hooks = [hook for hook in self.hooks if isinstance(hook, Hook) and type(hook).__name__ == name]
-            for hook, state in zip(hooks, states, strict=False):
-                if state:
-                    hook.load_state_dict(state)
-        self._hook_states = {}
 
     # the model's steps ------------------------------------------------------------------------------------
 

@@ -35,7 +35,8 @@ def check_model(model: Any, batch_processor: Any = None) -> None:
     elif not hasattr(model, "train_step"):
         raise ModelError(
             f"{type(model).__name__} hides the train_step of {type(inner).__name__}: give the runner the model "
-            "itself, or train on several devices under a Lightning Trainer"
+            "itself, or wrap it in MMDistributedDataParallel (several processes) or MMDataParallel (one device) of "
+            "mmhooks.distributed"
         )
 
 

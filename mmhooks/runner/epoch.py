@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 
-from mmhooks.distributed import device_of, to_device
+from mmhooks.distributed import device_of, mover
 from mmhooks.errors import ConfigError
 from mmhooks.registry import RUNNERS
-from mmhooks.runner.base import BaseRunner, Loader, Workflow
+from mmhooks.runner.base import BaseRunner, Loader, Workflow, resuming_exchange
 from mmhooks.runner.checks import check_flows
 
 
@@ -30,6 +31,7 @@ class EpochBasedRunner(BaseRunner):
         >>> runner.run([train_loader, val_loader], [("train", 1), ("val", 1)])
     """
 
+    @resuming_exchange
     def run(
         self,
         data_loaders: list[Any],
@@ -72,19 +74,18 @@ class EpochBasedRunner(BaseRunner):
         self.data_loader = data_loader
         self._max_iters = self._max_epochs * len(data_loader)
         self.call_hook("before_train_epoch")
-        device = device_of(self.model)
-        for i, batch in enumerate(self.data_loader):
-            self.data_batch = to_device(batch, device)
-            self._inner_iter = i
-            self.call_hook("before_train_iter")
-            self.run_iter(self.data_batch, train_mode=True, **kwargs)
-            self.call_hook("after_train_iter")
+        move, call_hook, run_iter = mover(device_of(self.model)), self.call_hook, self.run_iter
+        for self.inner_iter, batch in enumerate(self.data_loader):
+            self.data_batch = move(batch)
+            call_hook("before_train_iter")
+            run_iter(self.data_batch, train_mode=True, **kwargs)
+            call_hook("after_train_iter")
             self.data_batch = None
-            self._iter += 1
+            self.iter += 1
             if self.stop_reason is not None:
                 break
         self.call_hook("after_train_epoch")
-        self._epoch += 1
+        self.epoch += 1
 
     @torch.no_grad()
     def val(self, data_loader: Loader, **kwargs: Any) -> None:
@@ -93,10 +94,9 @@ class EpochBasedRunner(BaseRunner):
         self.mode = "val"
         self.data_loader = data_loader
         self.call_hook("before_val_epoch")
-        device = device_of(self.model)
-        for i, batch in enumerate(self.data_loader):
-            self.data_batch = to_device(batch, device)
-            self._inner_iter = i
+        move = mover(device_of(self.model))
+        for self.inner_iter, batch in enumerate(self.data_loader):
+            self.data_batch = move(batch)
             self.call_hook("before_val_iter")
             self.run_iter(self.data_batch, train_mode=False)
             self.call_hook("after_val_iter")
@@ -116,7 +116,16 @@ class EpochBasedRunner(BaseRunner):
 
     def _trains_on(self) -> bool:
         assert self._max_epochs is not None
-        return self._epoch < self._max_epochs and self.stop_reason is None
+        return self.epoch < self._max_epochs and self.stop_reason is None
+
+
+@RUNNERS.register_module()
+class Runner(EpochBasedRunner):
+    """EpochBasedRunner under its old name, with a warning."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn("Runner is the old name of EpochBasedRunner: use that", DeprecationWarning, stacklevel=2)
+        super().__init__(*args, **kwargs)
 
 
 def _length(loader: Any) -> int:

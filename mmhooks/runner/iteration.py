@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from mmhooks.distributed import device_of, to_device
+from mmhooks.distributed import device_of, mover
 from mmhooks.errors import ConfigError
 from mmhooks.registry import RUNNERS
-from mmhooks.runner.base import BaseRunner, Workflow
+from mmhooks.runner.base import BaseRunner, Workflow, resuming_exchange
 from mmhooks.runner.checks import check_flows
 from mmhooks.runner.registration import HookOrConfig
 
@@ -73,7 +73,7 @@ class IterBasedRunner(BaseRunner):
 
     by_epoch = False
     max_unit = "iters"
-    _device = torch.device("cpu")
+    _move = staticmethod(mover(torch.device("cpu")))
 
     def register_training_hooks(  # type: ignore[override]
         self,
@@ -94,6 +94,7 @@ class IterBasedRunner(BaseRunner):
             custom_hooks_config=custom_hooks_config,
         )
 
+    @resuming_exchange
     def run(
         self,
         data_loaders: list[Any],
@@ -110,6 +111,11 @@ class IterBasedRunner(BaseRunner):
             **kwargs: reach ``train_step`` and ``val_step``.
         """
         check_flows(data_loaders, workflow)
+        if self.batch_processor is not None:
+            raise ConfigError(
+                "IterBasedRunner calls train_step and val_step alone: give the model these instead of a "
+                "batch_processor, or train with EpochBasedRunner"
+            )
         if max_iters is not None:
             self._max_iters = max_iters
         if self._max_iters is None:
@@ -117,12 +123,12 @@ class IterBasedRunner(BaseRunner):
 
         self._announce(workflow, self._max_iters)
         self._before_run()
-        self._device = device_of(self.model)
+        self._move = mover(device_of(self.model))
         loaders = [IterLoader(loader) for loader in data_loaders]
         self.call_hook("before_epoch")
         while self._trains_on():
             for loader, (mode, iters) in zip(loaders, workflow, strict=True):
-                self._inner_iter = 0
+                self.inner_iter = 0
                 for _ in range(iters):
                     if mode == "val":
                         self.val(loader, **kwargs)
@@ -137,14 +143,14 @@ class IterBasedRunner(BaseRunner):
         model.train()
         self.mode = "train"
         self.data_loader = data_loader
-        self._epoch = data_loader.epoch  # read before next(): one iteration late at a rollover, as in MMCV
-        self.data_batch = to_device(next(data_loader), self._device)
+        self.epoch = data_loader.epoch  # read before next(): one iteration late at a rollover, as in MMCV
+        self.data_batch = self._move(next(data_loader))
         self.call_hook("before_train_iter")
         self._record(model.train_step(self.data_batch, self.optimizer, **kwargs), "train_step")
         self.call_hook("after_train_iter")
         self.data_batch = None
-        self._inner_iter += 1
-        self._iter += 1
+        self.inner_iter += 1
+        self.iter += 1
 
     @torch.no_grad()
     def val(self, data_loader: IterLoader, **kwargs: Any) -> None:
@@ -153,13 +159,16 @@ class IterBasedRunner(BaseRunner):
         model.eval()
         self.mode = "val"
         self.data_loader = data_loader
-        self.data_batch = to_device(next(data_loader), self._device)
+        self.data_batch = self._move(next(data_loader))
         self.call_hook("before_val_iter")
         self._record(model.val_step(self.data_batch, **kwargs), "val_step")
         self.call_hook("after_val_iter")
         self.data_batch = None
-        self._inner_iter += 1
+        self.inner_iter += 1
+
+    def _resumed(self, content: dict[str, Any]) -> None:
+        self.inner_iter = self.iter  # until the first flow begins, as in MMCV
 
     def _trains_on(self) -> bool:
         assert self._max_iters is not None
-        return self._iter < self._max_iters and self.stop_reason is None
+        return self.iter < self._max_iters and self.stop_reason is None

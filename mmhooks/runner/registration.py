@@ -179,6 +179,8 @@ def _with_policy(config: HookOrConfig, argument: str, suffix: str) -> HookOrConf
             f"{argument} needs a policy, such as {argument}=dict(policy='step', step=[8, 11]); "
             f"it has {', '.join(map(repr, config)) or 'no keys'}"
         ) from None
+    if not isinstance(policy, str):
+        raise ConfigError(f"the policy in {argument} must be a name such as 'step', not {policy!r}")
     if policy == policy.lower():
         policy = policy.title()
-    return {"type": policy + suffix, **config}
+    return {**config, "type": policy + suffix}

@@ -1,7 +1,16 @@
+import sys
+from pathlib import Path
+
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from mmhooks import CheckpointError, CheckpointHook, ConfigError, IterBasedRunner
 from mmhooks.checkpoint import read_checkpoint
+from mmhooks.hooks.checkpoint import resolve_out_dir
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from processes import run_ranks
 
 TRAIN = [("train", 1)]
 
@@ -87,6 +96,13 @@ def test_the_record_survives_a_resume_with_another_interval(make_runner, batches
         ({"interval": 0}, r"interval=0.*-1 for 'last only'"),
         ({"max_keep_ckpts": 0}, "max_keep_ckpts=0"),
         ({"filename_tmpl": "epoch.pth"}, "has no {} for the number"),
+        ({"meta": "v1"}, "meta='v1' must be a dict"),
+        ({"file_client_args": {"backend": "lmdb"}}, "backend='lmdb' can be read but not written"),
+        (
+            {"out_dir": "runs", "file_client_args": {"backend": "petrel"}},
+            r"do not go together: write the folder as 's3:",
+        ),
+        ({"out_dir": "c1:s3://runs"}, "names a cluster"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -99,3 +115,149 @@ def test_nowhere_to_write(make_runner, batches):
     runner.register_hook(CheckpointHook(1))
     with pytest.raises(ConfigError, match="nowhere to write"):
         runner.run([batches], TRAIN)
+
+
+# stores -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def memory():
+    MemoryFileSystem.store.clear()
+    return fsspec.filesystem("memory")
+
+
+class Recorded(MemoryFileSystem):
+    """Remembers the arguments that it was made with, and may refuse to delete."""
+
+    protocol = "recorded"
+    store = {}  # noqa: RUF012
+    pseudo_dirs = [""]  # noqa: RUF012
+    made = []  # noqa: RUF012
+
+    def __init__(self, locked=False, **kwargs):
+        super().__init__(**kwargs)
+        self.locked = locked
+        self.made.append(locked)
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return MemoryFileSystem._strip_protocol(path.replace("recorded://", "memory://"))
+
+    def rm_file(self, path):
+        if self.locked and path.endswith(".pth"):
+            raise PermissionError("locked")
+        super().rm_file(path)
+
+
+def test_a_remote_out_dir(make_runner, batches, memory, tmp_path, caplog):
+    runner = make_runner(max_epochs=4, meta={})
+    runner.register_hook(CheckpointHook(1, out_dir="memory://bucket/runs", max_keep_ckpts=2, create_symlink=True))
+    runner.run([batches], TRAIN)
+    assert sorted(memory.ls("/bucket/runs/work", detail=False)) == [
+        "/bucket/runs/work/epoch_3.pth",
+        "/bucket/runs/work/epoch_4.pth",
+    ]
+    assert runner.meta["hook_msgs"]["last_ckpt"] == "memory://bucket/runs/work/epoch_4.pth"
+    assert "memory://bucket/runs/work has no links, so no latest.pth is written" in caplog.text
+    assert files(tmp_path / "work") == []
+
+    again = make_runner(max_epochs=6)
+    again.register_hook(CheckpointHook(1, out_dir="memory://bucket/runs", max_keep_ckpts=1))
+    again.resume("memory://bucket/runs/work/epoch_4.pth")
+    assert (again.epoch, again.iter) == (4, 16)
+    again.run([batches], TRAIN)
+    assert memory.ls("/bucket/runs/work", detail=False) == ["/bucket/runs/work/epoch_6.pth"]
+
+
+def test_file_client_args_reach_the_store(make_runner, batches, caplog):
+    fsspec.register_implementation("recorded", Recorded, clobber=True)
+    runner = make_runner(max_epochs=2)
+    where = {"backend": "recorded", "locked": True, "path_mapping": {"runs": "recorded://bucket"}}
+    runner.register_hook(CheckpointHook(1, out_dir="runs", file_client_args=where, max_keep_ckpts=1))
+    runner.run([batches], TRAIN)
+    assert set(Recorded.made) == {True}
+    # what cannot be deleted does not end the run
+    assert sorted(Recorded.store) == ["/bucket/work/epoch_1.pth", "/bucket/work/epoch_2.pth"]
+    assert "an old checkpoint stays: recorded://bucket/work/epoch_1.pth could not be deleted" in caplog.text
+
+
+def test_a_failing_upload_deletes_no_predecessor(make_runner, batches):
+    class Full(Recorded):
+        def put_file(self, lpath, rpath, **kwargs):
+            if self.store:
+                raise OSError("quota")
+            super().put_file(lpath, rpath, **kwargs)
+
+    Recorded.store.clear()
+    fsspec.register_implementation("recorded", Full, clobber=True)
+    runner = make_runner(max_epochs=3)
+    runner.register_hook(CheckpointHook(1, out_dir="recorded://b", max_keep_ckpts=1))
+    with pytest.raises(CheckpointError, match=r"epoch_2\.pth could not be written \(OSError: quota\)"):
+        runner.run([batches], TRAIN)
+    assert list(Recorded.store) == ["/b/work/epoch_1.pth"]
+
+
+def test_the_disk_backend_of_mmcv(make_runner, batches, tmp_path):
+    runner = make_runner(max_epochs=1)
+    runner.register_checkpoint_hook({"interval": 1, "file_client_args": {"backend": "disk"}, "meta": {"version": "v1"}})
+    runner.run([batches], TRAIN)
+    assert files(tmp_path / "work") == ["epoch_1.pth", "latest.pth"]
+    assert read_checkpoint(tmp_path / "work" / "latest.pth")["meta"]["version"] == "v1"
+
+
+@pytest.mark.parametrize(
+    ("out_dir", "work_dir", "folder"),
+    [
+        (None, "/a/b", "/a/b"),
+        ("", "/a/b", "/a/b"),
+        ("/a/b", "/a/b", "/a/b"),
+        ("/x", "/a/b/", "/x/b"),
+        ("/x", None, "/x"),
+        ("s3://x/y/", "/a/b", "s3://x/y/b"),
+        ("s3://x", None, "s3://x"),
+    ],
+)
+def test_resolve_out_dir(out_dir, work_dir, folder):
+    assert resolve_out_dir(out_dir, work_dir) == folder
+
+
+# several processes ------------------------------------------------------------------------------------------
+
+TWO_RANKS = """
+import torch
+import torch.distributed as dist
+from mmhooks import CheckpointHook, EpochBasedRunner
+
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2))
+        self.register_buffer("mean", torch.full((2,), float(rank)))
+
+    def train_step(self, data, optimizer, **kwargs):
+        return {"loss": (self.weight * data).sum()}
+
+
+for sync in (False, True):
+    runner = EpochBasedRunner(Net(), work_dir=str(sync), max_epochs=1)
+    runner.register_hook(CheckpointHook(1, sync_buffer=sync))
+    runner.run([[torch.ones(2)]], [("train", 1)])
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+def test_rank_0_writes_and_buffers_are_averaged_where_asked_for(tmp_path):
+    folders = [tmp_path / "0", tmp_path / "1"]
+    for folder in folders:
+        folder.mkdir()
+    for done in run_ranks(folders, "-c", TWO_RANKS):
+        assert done.returncode == 0, done.stderr[-2000:]
+    for sync, mean in (("False", [0.0, 0.0]), ("True", [0.5, 0.5])):
+        assert files(folders[0] / sync) == ["epoch_1.pth", "latest.pth"]
+        assert files(folders[1] / sync) == []
+        assert read_checkpoint(folders[0] / sync / "latest.pth")["state_dict"]["mean"].tolist() == mean

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmhooks import CheckpointError, Hook, IterBasedRunner
-from mmhooks.checkpoint import read_checkpoint
+from mmhooks.checkpoint import read_checkpoint, write_checkpoint
 
 TRAIN = [("train", 1)]
 COSINE = {"policy": "CosineAnnealing", "min_lr": 0.001, "warmup": "linear", "warmup_iters": 6}
@@ -227,3 +227,207 @@ def test_weights_to_start_from_bring_no_averages(make_runner, batches, tmp_path)
     runner.load_checkpoint(tmp_path / "old" / "latest.pth")
     runner.run([batches], TRAIN)
     assert runner.epoch == 1
+
+
+# what a file says, and what is here --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(make_runner, batches, tmp_path):
+    """Change the file of a finished epoch and give its path."""
+
+    def change(**values):
+        equip(make_runner(max_epochs=1), ema=False).run([batches], TRAIN)
+        content = read_checkpoint(tmp_path / "work" / "epoch_1.pth")
+        for key, value in values.items():
+            content[key] = {**content[key], **value} if isinstance(value, dict) and key == "meta" else value
+        write_checkpoint(content, tmp_path / "changed.pth")
+        return tmp_path / "changed.pth"
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("config", "iteration"),
+    [
+        ("gpu_ids = range(0, 8)\nmodel = dict(type='Net')", 32),
+        ("gpu_ids = [0, 1, 2]", 12),
+        ("gpu_ids = range(0, 1)", 4),
+        ("gpu_ids = []", 4),
+        ("gpu_ids = None", 4),
+        ("model = dict(type='Net')", 4),
+    ],
+)
+def test_another_number_of_gpus_rescales_the_iteration(make_runner, saved, config, iteration, caplog):
+    caplog.set_level("INFO", "mmhooks")
+    runner = make_runner()
+    runner.resume(saved(meta={"config": config}))
+    assert (runner.epoch, runner.iter) == (1, iteration)
+    assert ("GPUs is iteration" in caplog.text) == (iteration != 4)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "gpu_ids = __import__('os').mkdir({ran!r})",
+        "gpu_ids = [0] * 10 ** 12",
+        "gpu_ids = range(0, 10 ** 12)\na = [i for i in gpu_ids]",
+        "gpu_ids = 8",
+        "configs/a.py\ngpu_ids = [0]",
+        "gpu_ids = " + "(" * 5000,
+    ],
+)
+def test_the_config_in_a_file_is_read_and_never_run(make_runner, saved, tmp_path, caplog, config):
+    runner = make_runner()
+    runner.resume(saved(meta={"config": config.replace("{ran!r}", repr(str(tmp_path / "ran")))}))
+    assert runner.iter == 4
+    assert not (tmp_path / "ran").exists()
+    assert "the gpu_ids of the file are not known, so the iteration is kept as it is" in caplog.text
+
+
+def test_iterations_are_not_rescaled(make_runner, batches, tmp_path):
+    first = make_runner(IterBasedRunner, max_iters=4, meta={"config": "gpu_ids = range(0, 8)"})
+    equip(first, ema=False, interval=4).run([batches], TRAIN)
+    again = make_runner(IterBasedRunner, max_iters=6)
+    again.resume(tmp_path / "work" / "iter_4.pth")
+    assert again.iter == 4
+
+
+@pytest.mark.parametrize("map_location", ["default", "cpu", None, torch.device("cpu"), lambda storage, place: storage])
+def test_map_location(make_runner, saved, map_location):
+    runner = make_runner()
+    runner.resume(saved(), map_location=map_location)
+    assert runner.iter == 4
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_file_of_a_gpu_on_a_cpu_and_back(make_model, make_runner, saved, tmp_path):
+    content = read_checkpoint(saved(), map_location="cuda")
+    assert content["state_dict"]["first.weight"].is_cuda
+    write_checkpoint(content, tmp_path / "cuda.pth")
+    runner = make_runner()
+    runner.resume(tmp_path / "cuda.pth")
+    assert not runner.model.first.weight.is_cuda
+    runner = make_runner(model=make_model().cuda())
+    runner.resume(tmp_path / "cuda.pth")
+    for state in runner.optimizer.state.values():
+        assert state["momentum_buffer"].is_cuda
+    assert torch.equal(runner.model.first.weight.cpu(), content["state_dict"]["first.weight"].cpu())
+
+
+def sgd(*shapes, momentum=True):
+    state = {i: {"momentum_buffer": torch.zeros(shape)} for i, shape in enumerate(shapes)} if momentum else {}
+    return {"state": state, "param_groups": [{"params": list(range(len(shapes)))}]}
+
+
+SHAPES = ((4, 3), (4,), (2, 4), (2,))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"a": sgd(*SHAPES), "b": sgd(*SHAPES)}, r"state of 'a', 'b' by name, and the runner has one optimizer"),
+        (sgd((4, 3)), "the optimizer had 1 parameters in its groups, and has 4 here"),
+        (
+            {"state": {}, "param_groups": [{"params": [0, 1]}, {"params": [2, 3]}]},
+            r"had 2 \+ 2 parameters in its groups, and has 4",
+        ),
+        (sgd((5, 3), *SHAPES[1:]), r"momentum_buffer of parameter 0 is \(5, 3\) in the file, .* \(4, 3\) here"),
+        ([1], "the optimizer's state is a list"),
+        ({"param_groups": []}, "state of another kind"),
+    ],
+)
+def test_the_state_of_other_optimizers_changes_nothing(make_runner, saved, state, message):
+    file = saved(optimizer=state)
+    runner = make_runner(meta={"mine": 1})
+    before = {key: value.clone() for key, value in runner.model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=rf"changed\.pth.*{message}.*resume_optimizer=False"):
+        runner.resume(file)
+    assert all(torch.equal(value, before[key]) for key, value in runner.model.state_dict().items())
+    assert (runner.epoch, runner.iter, runner.meta) == (0, 0, {"mine": 1})
+    runner.resume(file, resume_optimizer=False)
+    assert runner.iter == 4
+
+
+def test_several_optimizers_need_their_names(make_runner, make_model, saved):
+    model = make_model()
+    parts = {"first": model.first, "last": model.last}
+    optimizers = {name: torch.optim.SGD(part.parameters(), lr=0.1) for name, part in parts.items()}
+    runner = make_runner(model=model, optimizer=optimizers)
+    with pytest.raises(CheckpointError, match=r"holds the state of one optimizer, and the runner has 'first', 'last'"):
+        runner.resume(saved())
+    part = sgd((4, 3), (4,), momentum=False)
+    with pytest.raises(CheckpointError, match=r"holds the state of 'first', and none of 'last'"):
+        runner.resume(saved(optimizer={"first": part}))
+    with pytest.raises(CheckpointError, match=r"optimizer 'last' had 3 parameters"):
+        runner.resume(saved(optimizer={"first": part, "last": sgd(*SHAPES[:3])}))
+    runner.resume(saved(optimizer={"other": {}, "first": part, "last": part}))  # as in MMCV, others are passed over
+    assert runner.iter == 4
+
+
+def test_a_file_without_optimizers_says_so(make_runner, saved, tmp_path, caplog):
+    content = read_checkpoint(saved())
+    del content["optimizer"]
+    write_checkpoint(content, tmp_path / "bare.pth")
+    make_runner().resume(tmp_path / "bare.pth")
+    assert "bare.pth holds no state of an optimizer: it begins anew" in caplog.text
+
+
+def test_messages_follow_a_folder_that_was_moved(make_runner, batches, tmp_path):
+    runner = make_runner(max_epochs=3, meta={})
+    equip(runner, ema=False).run([batches], TRAIN)
+    (tmp_path / "work").rename(tmp_path / "moved")
+    again = make_runner(work_dir=tmp_path / "elsewhere")
+    again.resume(tmp_path / "moved" / "epoch_3.pth")
+    assert again.meta["hook_msgs"]["last_ckpt"] == str(tmp_path / "moved" / "epoch_2.pth")
+    (tmp_path / "moved" / "epoch_2.pth").unlink()
+    again.resume(tmp_path / "moved" / "epoch_3.pth")  # what does not lie there keeps its name
+    assert again.meta["hook_msgs"]["last_ckpt"] == str(tmp_path / "work" / "epoch_2.pth")
+
+
+def test_a_runner_loads_weights_under_other_names(make_runner, tmp_path):
+    runner = make_runner()
+    state = {f"net.{key}": torch.zeros_like(value) for key, value in runner.model.state_dict().items()}
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"not in the model: net\.first\.weight"):
+        runner.load_checkpoint(tmp_path / "a.pth", strict=True)
+    runner.load_checkpoint(str(tmp_path / "a.pth"), "cpu", True, [(r"^net\.", "")])
+    assert not any(value.any() for value in runner.model.state_dict().values())
+
+
+def test_unpickling_is_a_choice_of_a_runner_too(make_runner, saved, tmp_path, caplog):
+    file = saved()
+    content = read_checkpoint(file)
+    content["meta"]["odd"] = slice(1, 2)
+    torch.save(content, file)
+    with pytest.raises(CheckpointError, match=r"unpickling runs code.*weights_only=False"):
+        make_runner().resume(file)
+    runner = make_runner()
+    runner.resume(file, weights_only=False)
+    runner.load_checkpoint(file, weights_only=False)
+    assert runner.meta["odd"] == slice(1, 2)
+    assert caplog.text.count("is unpickled because of weights_only=False") == 2
+
+
+# saving from outside a hook ----------------------------------------------------------------------------------
+
+
+def test_the_arguments_of_save_checkpoint(make_runner, batches, tmp_path):
+    runner = make_runner(max_epochs=2, meta={"from": "the runner"})
+    runner.run([batches], TRAIN)
+    mine = {"from": "the call", "more": 1}
+    path = runner.save_checkpoint(tmp_path / "out", "at_{}.pth", False, mine)
+    assert path == str(tmp_path / "out" / "at_3.pth")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["at_3.pth", "latest.pth"]
+    content = read_checkpoint(path)
+    assert (content["meta"]["from"], content["meta"]["more"], "optimizer" in content) == ("the runner", 1, False)
+    assert mine == {"from": "the call", "more": 1}
+    assert runner.save_checkpoint("memory://saved", storage_options={}) == "memory://saved/epoch_3.pth"
+    assert "optimizer" in read_checkpoint("memory://saved/epoch_3.pth")
+
+
+def test_mmcvs_other_order_of_arguments_is_not_mistaken(make_runner, tmp_path):
+    runner = make_runner(IterBasedRunner, max_iters=1)
+    with pytest.raises(TypeError, match=r"save_optimizer must be True or False, not dict; .*name the arguments"):
+        runner.save_checkpoint(str(tmp_path), "iter_{}.pth", {"my": "meta"})

@@ -1,0 +1,300 @@
+"""What a runner does with checkpoints: save, load, resume."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmhooks.checkpoint import (
+    check_optimizer_state,
+    exists,
+    is_remote,
+    join,
+    load_checkpoint,
+    load_state_dict,
+    model_state,
+    optimizer_state,
+    plain,
+    point_latest_at,
+    read_checkpoint,
+    revised,
+    write_checkpoint,
+)
+from mmhooks.checkpoint.storage import StorageOptions, split
+from mmhooks.checkpoint.weights import WITHOUT_MODULE, ReviseKeys
+from mmhooks.distributed import get_dist_info, unwrap
+from mmhooks.errors import CheckpointError, ConfigError
+from mmhooks.hook import Hook
+from mmhooks.runner.registration import HookRegistration
+
+
+class Checkpointing(HookRegistration):
+    """The part of a runner that writes its state to files and takes it from them."""
+
+    model: nn.Module
+    optimizer: Any
+    meta: dict[str, Any] | None
+    logger: logging.Logger
+    _epoch: int
+    _iter: int
+    _unclaimed: dict[str, torch.Tensor]
+    _hook_states: dict[str, list[Any]]
+
+    # saving -----------------------------------------------------------------------------------------------
+
+    def checkpoint_name(self, filename_tmpl: str | None = None) -> str:
+        """Give the file name of a checkpoint that is saved now.
+
+        Args:
+            filename_tmpl: the name with ``{}`` for the number; ``epoch_{}.pth`` or ``iter_{}.pth`` by default.
+        """
+        if self.by_epoch:
+            return (filename_tmpl or "epoch_{}.pth").format(self.epoch + 1)
+        return (filename_tmpl or "iter_{}.pth").format(self.iter + 1)
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename_tmpl: str | None = None,
+        save_optimizer: bool = True,
+        meta: dict[str, Any] | None = None,
+        create_symlink: bool = True,
+        storage_options: StorageOptions = None,
+    ) -> str | None:
+        """Write a checkpoint with MMCV's keys: ``meta``, ``state_dict``, ``optimizer``.
+
+        Every process may call it; rank 0 writes.
+
+        Args:
+            out_dir: the folder, made when missing, or a place in a store that fsspec reaches (``s3://...``).
+            filename_tmpl: the name, with ``{}`` for the number of the epoch (or iteration).
+            save_optimizer: include the state of the optimizers.
+            meta: more values for the file's ``meta``; what the runner's own meta says goes before them.
+            create_symlink: let ``latest.pth`` point at the new file. Remote stores have no links, so nothing there.
+            storage_options: arguments of the store, see ``fsspec.filesystem``.
+
+        Raises:
+            CheckpointError: it could not be written; a file of that name is as before.
+            TypeError: a meta that is no dict, a save_optimizer that is no bool.
+
+        Returns:
+            The path of the file, or None where nothing was written.
+        """
+        if not isinstance(save_optimizer, bool):  # MMCV's IterBasedRunner has meta in this place
+            raise TypeError(
+                f"save_optimizer must be True or False, not {type(save_optimizer).__name__}; "
+                "after filename_tmpl, name the arguments: save_checkpoint(out_dir, meta=..., save_optimizer=...)"
+            )
+        if meta is not None and not isinstance(meta, dict):
+            raise TypeError(f"meta must be a dict or None, not {type(meta).__name__}")
+        path = join(os.fspath(out_dir), self.checkpoint_name(filename_tmpl))
+        if not self._write_checkpoint(path, save_optimizer, meta, storage_options):
+            return None
+        if create_symlink and get_dist_info()[0] == 0 and not is_remote(path):
+            point_latest_at(path)
+        return path
+
+    def _write_checkpoint(
+        self, path: str, save_optimizer: bool, meta: dict[str, Any] | None, storage_options: StorageOptions
+    ) -> bool:
+        # no barrier: nobody reads the file, and code that calls this on rank 0 alone must not wait for others
+        if get_dist_info()[0] == 0:
+            content = {"state_dict": model_state(self.model), **self.checkpoint_extras(save_optimizer, meta)}
+            write_checkpoint({"meta": content.pop("meta"), **content}, path, storage_options)
+        return True
+
+    def checkpoint_extras(self, save_optimizer: bool = True, meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Collect what a checkpoint holds beside the weights.
+
+        Returns:
+            ``meta`` as MMCV writes it, ``mmhooks`` with what an exact resume needs beyond it, and
+            ``optimizer`` if wanted.
+        """
+        from mmhooks import __version__
+
+        full = {**(meta or {}), **(self.meta or {})}
+        epoch, iteration, finished = self._progress()
+        full.update(epoch=epoch, iter=iteration, time=time.asctime(), mmhooks_version=__version__)
+        classes = getattr(unwrap(self.model), "CLASSES", None)
+        if classes is not None:
+            full["CLASSES"] = classes
+        extras: dict[str, Any] = {"meta": plain(full), "mmhooks": self._exact_state(finished)}
+        if save_optimizer and self.optimizer is not None:
+            extras["optimizer"] = optimizer_state(self.optimizer)
+        return extras
+
+    def _progress(self) -> tuple[int, int, int]:
+        """Say how far the run is at a point: MMCV's epoch and iter of a file, and the iterations really finished."""
+        return self.epoch + 1, self.iter, self.iter if self.by_epoch else self.iter + 1
+
+    def _exact_state(self, finished_iters: int) -> dict[str, Any]:
+        """Collect what MMCV's meta leaves out."""
+        states: dict[str, list[Any]] = {}
+        for hook in self.hooks:
+            if isinstance(hook, Hook):
+                states.setdefault(type(hook).__name__, []).append(plain(hook.state_dict()))
+        return {"by_epoch": self.by_epoch, "finished_iters": finished_iters, "hooks": states}
+
+    # loading ----------------------------------------------------------------------------------------------
+
+    def load_checkpoint(
+        self,
+        filename: str | os.PathLike[str],
+        map_location: Any = "cpu",
+        strict: bool = False,
+        revise_keys: ReviseKeys = WITHOUT_MODULE,
+        weights_only: bool = True,
+    ) -> dict[str, Any]:
+        """Load the weights of a checkpoint into the model.
+
+        Args:
+            filename: a file of ours, of MMCV or of Lightning: a path, a place in a store that fsspec reaches, or a
+                name that `CheckpointLoader` has a loader for.
+            map_location: see ``torch.load``.
+            strict: refuse weights that do not fit exactly.
+            revise_keys: (pattern, replacement) pairs of regular expressions for the names in the file.
+            weights_only: False unpickles whatever the file holds, which runs code that the file names.
+
+        Returns:
+            The content of the file.
+
+        Raises:
+            CheckpointError: the file cannot be read, or does not fit and ``strict`` is set.
+        """
+        kept, self._unclaimed = self._unclaimed, {}
+        try:
+            content = load_checkpoint(
+                self.model, filename, map_location, strict, self.logger, revise_keys, weights_only
+            )
+        finally:
+            self._unclaimed = kept  # weights to start from bring nothing for hooks
+        return content
+
+    def resume(
+        self,
+        checkpoint: str | os.PathLike[str],
+        resume_optimizer: bool = True,
+        map_location: Any = "default",
+        weights_only: bool = True,
+    ) -> None:
+        """Go on where a checkpoint was saved: weights, optimizers, epoch, iteration, meta and hook states.
+
+        The iteration of an epoch-based run is rescaled when the config in the file names another number of GPUs
+        (its ``gpu_ids``) than there are processes.
+
+        Args:
+            checkpoint: the file, see `load_checkpoint`.
+            resume_optimizer: take the optimizers' state from the file too.
+            map_location: see ``torch.load``. By default the file is read to the CPU, and each value goes from there
+                to where its parameter is.
+            weights_only: see `load_checkpoint`.
+
+        Raises:
+            CheckpointError: the file cannot be read, does not say where the run was, or holds the state of other
+                optimizers. The runner is as before then.
+        """
+        location = "cpu" if isinstance(map_location, str) and map_location == "default" else map_location
+        content = read_checkpoint(checkpoint, location, logger=self.logger, weights_only=weights_only)
+        try:
+            meta = content["meta"]
+            epoch, iteration = meta["epoch"], meta["iter"]
+        except KeyError as error:
+            raise CheckpointError(
+                f"{checkpoint} does not say where the run was (no {error} in its meta): "
+                "it holds weights to start from, so use load_from instead of resume_from"
+            ) from None
+        with_optimizer = resume_optimizer and "optimizer" in content and self.optimizer is not None
+        if with_optimizer:
+            check_optimizer_state(self.optimizer, content["optimizer"], checkpoint)
+        elif resume_optimizer and self.optimizer is not None:
+            self.logger.warning("%s holds no state of an optimizer: it begins anew", checkpoint)
+
+        exact = content.get("mmhooks", {})
+        # of MMCV's own files, what the model has no place for is lost there, so here too
+        self._unclaimed = {}
+        unclaimed = load_state_dict(self.model, revised(content["state_dict"], self.model), logger=self.logger)
+        self._unclaimed = {**self._unclaimed, **unclaimed} if exact else {}
+        self.epoch, self.iter = epoch, self._rescaled(iteration, meta)
+        if exact.get("by_epoch") is False and not self.by_epoch:
+            self.iter = exact["finished_iters"]
+        self._hook_states = exact.get("hooks", {})
+        self.meta = dict(meta)
+        self.meta["hook_msgs"] = _moved_along(meta.get("hook_msgs", {}), os.fspath(checkpoint))
+        if with_optimizer:
+            self._load_optimizer_state(content["optimizer"])
+        self._resumed(content)
+        self.logger.info("resumed %s at epoch %d, iter %d", checkpoint, self.epoch, self.iter)
+
+    def _rescaled(self, iteration: int, meta: Mapping[str, Any]) -> int:
+        """Count the iterations anew when the number of GPUs has changed; iteration-based runs keep them, as in MMCV."""
+        if not self.by_epoch or "config" not in meta:
+            return iteration
+        before, now = self._gpus_of(meta["config"]), get_dist_info()[1]
+        if not before or before == now:
+            return iteration
+        rescaled = int(iteration * before / now)
+        self.logger.info("iteration %d of %d GPUs is iteration %d of %d", iteration, before, rescaled, now)
+        return rescaled
+
+    def _gpus_of(self, config: Any) -> int:
+        """Count the ``gpu_ids`` in the text of a config, which is read and never run."""
+        from mmhooks.config.evaluate import evaluate
+        from mmhooks.config.limits import Budget, Refusal
+
+        if not isinstance(config, str) or "gpu_ids" not in config:
+            return 0
+        try:
+            gpu_ids = evaluate(config, "meta['config']", Budget()).values.get("gpu_ids")
+            return len(gpu_ids) if gpu_ids else 0
+        except (ConfigError, Refusal, RecursionError, OverflowError, TypeError) as error:
+            self.logger.warning("the gpu_ids of the file are not known, so the iteration is kept as it is: %s", error)
+            return 0
+
+    def _load_optimizer_state(self, state: Any) -> None:
+        if isinstance(self.optimizer, Mapping):
+            for name, one in self.optimizer.items():
+                one.load_state_dict(state[name])
+        else:
+            self.optimizer.load_state_dict(state)
+
+    def _resumed(self, content: dict[str, Any]) -> None:
+        """Tell a driver that the counters have moved."""
+
+    def claim(self, key: str) -> torch.Tensor | None:
+        """Hand out a tensor of the resumed file for which the model had no place, once.
+
+        A hook that adds buffers to the model in before_run finds their values here.
+
+        Args:
+            key: the name in the file.
+        """
+        return self._unclaimed.pop(key, None)
+
+    def _give_hook_states(self) -> None:
+        for name, states in self._hook_states.items():
+            hooks = [hook for hook in self.hooks if isinstance(hook, Hook) and type(hook).__name__ == name]
+            for hook, state in zip(hooks, states, strict=False):
+                if state:
+                    hook.load_state_dict(state)
+        self._hook_states = {}
+
+
+def _moved_along(messages: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
+    """Let the messages name the files that lie beside the checkpoint, should its folder have been moved or copied."""
+    moved = dict(messages)
+    if is_remote(checkpoint):
+        return moved
+    folder, _ = split(os.path.abspath(checkpoint))  # noqa: PTH100  (links stay as they are)
+    for key in ("last_ckpt", "best_ckpt"):
+        path = moved.get(key)
+        if isinstance(path, str) and not is_remote(path):
+            beside = join(folder, split(path)[1])
+            if exists(beside):
+                moved[key] = beside
+    return moved
