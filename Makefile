@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # tiny models: more threads would only wait for each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types bench golden wheel clean
+.PHONY: demo test lint types bench golden oracle wheel clean
 
 demo: $(READY)            ## one config, both drivers, the numbers side by side
 	$(RUN) -m mmhooks demo
@@ -32,10 +32,13 @@ ORACLE := .venv-oracle
 golden: $(ORACLE)/.ready  ## record tests/golden anew
 	PYTHONPATH=tests/oracle/stand_in $(ORACLE)/bin/python tests/oracle/record.py
 
+oracle: $(ORACLE)/.ready  ## random configurations, run by real MMCV and by mmhooks, compared bit for bit
+	PYTHONPATH=tests/oracle/stand_in:. TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 $(ORACLE)/bin/python tests/oracle/campaign.py $(CAMPAIGN)
+
 $(ORACLE)/.ready: constraints.txt
 	$(PYTHON) -m venv $(ORACLE)
 	$(ORACLE)/bin/pip install -q torch==2.13.0 "setuptools<80" wheel
-	$(ORACLE)/bin/pip install -q addict yapf packaging pyyaml pillow opencv-python-headless numpy
+	$(ORACLE)/bin/pip install -q addict yapf packaging pyyaml pillow opencv-python-headless numpy hypothesis
 	MMCV_WITH_OPS=0 $(ORACLE)/bin/pip install -q --no-build-isolation --no-deps mmcv==1.7.2
 	touch $@
 

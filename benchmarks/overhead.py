@@ -1,20 +1,25 @@
-"""Time per iteration around a tiny model: a bare loop, the native runner, Lightning, and the bridge.
+"""Time per iteration around a tiny model: a bare loop, the native runner and its peers, Lightning and the bridge.
 
-All contestants train the same model on the same batches in one process, in shuffled blocks; the table gives the
-median of the blocks and the ratio to the contestant that each is compared with. ``make bench`` runs it.
+All contestants train the same model on the same batches in one process, in shuffled blocks, and do the same beside
+it: set the lr, time data and iteration, and log averages as text and JSON every 50 iterations. The loader itself
+reads the clock, after a warm-up, so the cost of starting and ending does not count. What a contestant adds to the
+bare loop is the median, over the blocks, of its time less that of the bare loop of the same block.
+
+MMCV takes part where the environment of ``make oracle`` (or ``make golden``) exists, ignite where it is installed.
 """
 
 from __future__ import annotations
 
-import argparse
+import importlib.util
 import json
 import logging
 import random
 import statistics
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +27,42 @@ import lightning as L
 import torch
 from torch import nn
 
-from mmhooks import EpochBasedRunner, Hook
+import mmhooks
+from mmhooks import Hook
 from mmhooks_lightning import HookCallback, HookedModule
 
 QUIET = logging.getLogger("quiet")
 QUIET.propagate = False
 QUIET.addHandler(logging.NullHandler())
+QUIET.setLevel(logging.INFO)
+
+ROOT = Path(__file__).parents[1]
+WARM_UP = 100
+INTERVAL = 50
 
 
 class Batches:
-    """A loader without a cost: the same batch again and again."""
+    """A loader without a cost: the same batch again and again; it times all but the first 100."""
+
+    latest: Batches
 
     def __init__(self, length: int) -> None:
         self.batch = (torch.randn(8, 16), torch.randint(0, 4, (8,)))
         self.length = length
+        self.seconds = 0.0
+        Batches.latest = self
 
     def __len__(self) -> int:
         return self.length
 
-    def __iter__(self) -> Any:
-        return iter([self.batch] * self.length)
+    def __iter__(self) -> Iterator[Any]:
+        batch = self.batch
+        for _ in range(WARM_UP):
+            yield batch
+        start = time.perf_counter()
+        for _ in range(self.length - WARM_UP):
+            yield batch
+        self.seconds = (time.perf_counter() - start) / (self.length - WARM_UP)
 
 
 class Model(nn.Module):
@@ -59,8 +80,8 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def hooks(lr_config: dict[str, Any]) -> dict[str, Any]:
-    log_config = {"interval": 50, "hooks": [{"type": "TextLoggerHook"}]}
-    return {"lr_config": lr_config, "optimizer_config": {}, "log_config": log_config}
+    log_config = {"interval": INTERVAL, "hooks": [{"type": "TextLoggerHook"}]}
+    return {"lr_config": dict(lr_config), "optimizer_config": {}, "log_config": log_config}
 
 
 CONSTANT = {"policy": "fixed"}
@@ -68,22 +89,71 @@ MOVING = {"policy": "CosineAnnealing", "min_lr": 0.0, "by_epoch": False}
 
 
 def bare(n: int) -> None:
-    model, loader = Model(), Batches(n)
+    model = Model()
     optimizer = sgd(model)
-    for batch in loader:
-        loss = model.train_step(batch)["loss"]
+    for x, y in Batches(n):
+        loss = nn.functional.cross_entropy(model.net(x), y)
+        loss.item()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
 
-def native(n: int, lr_config: dict[str, Any] = CONSTANT, extra: int = 0) -> None:
+def runner(lib: Any, n: int, folder: str, lr_config: dict[str, Any] = CONSTANT, idle: int = 0) -> None:
+    """Train with the EpochBasedRunner of mmhooks, or of mmcv."""
     model = Model()
-    runner = EpochBasedRunner(model, optimizer=sgd(model), logger=QUIET, max_epochs=1)
-    runner.register_training_hooks(**hooks(lr_config))
-    for _ in range(extra):
-        runner.register_hook(Hook())
-    runner.run([Batches(n)], [("train", 1)])
+    native = lib.EpochBasedRunner(model, optimizer=sgd(model), logger=QUIET, max_epochs=1, work_dir=folder)
+    native.register_training_hooks(**hooks(lr_config))
+    for _ in range(idle):
+        native.register_hook(lib.Hook())
+    native.run([Batches(n)], [("train", 1)])
+
+
+def ignite_trainer(n: int, folder: str, moving: bool = False) -> None:
+    """Train with ignite's Engine and handlers that note and log what the default hooks do."""
+    from ignite.engine import Engine, Events
+
+    model = Model()
+    optimizer = sgd(model)
+
+    def update(engine: Any, batch: Any) -> dict[str, float]:
+        loss = nn.functional.cross_entropy(model.net(batch[0]), batch[1])
+        value = loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return {"loss": value}
+
+    trainer = Engine(update)
+    values: dict[str, list[float]] = {"data_time": [], "loss": [], "time": []}
+    clock = {"t": time.perf_counter()}
+    file = (Path(folder) / "ignite.log.json").open("a")
+
+    @trainer.on(Events.GET_BATCH_COMPLETED)
+    def note_data_time() -> None:
+        values["data_time"].append(time.perf_counter() - clock["t"])
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def note(engine: Any) -> None:
+        values["loss"].append(engine.state.output["loss"])
+        now = time.perf_counter()
+        values["time"].append(now - clock["t"])
+        clock["t"] = now
+
+    @trainer.on(Events.ITERATION_COMPLETED(every=INTERVAL))
+    def log(engine: Any) -> None:
+        means = {key: statistics.fmean(found[-INTERVAL:]) for key, found in values.items()}
+        lr = optimizer.param_groups[0]["lr"]
+        line = {"mode": "train", "epoch": engine.state.epoch, "iter": engine.state.iteration, "lr": lr, **means}
+        QUIET.info("%s", ", ".join(f"{key}: {value:.4f}" for key, value in means.items()))
+        file.write(json.dumps(line) + "\n")
+
+    if moving:
+        from ignite.handlers import CosineAnnealingScheduler
+
+        trainer.add_event_handler(Events.ITERATION_STARTED, CosineAnnealingScheduler(optimizer, "lr", 0.01, 0.0, n))
+    trainer.run(Batches(n), max_epochs=1)
+    file.close()
 
 
 def trainer(folder: str, *callbacks: Any) -> L.Trainer:
@@ -99,10 +169,10 @@ def trainer(folder: str, *callbacks: Any) -> L.Trainer:
     )
 
 
-def bridge(n: int, folder: str, lr_config: dict[str, Any] = CONSTANT, extra: int = 0) -> None:
+def bridge(n: int, folder: str, lr_config: dict[str, Any] = CONSTANT, idle: int = 0) -> None:
     callback = HookCallback(work_dir=folder, logger=QUIET)
     callback.register_training_hooks(**hooks(lr_config))
-    for _ in range(extra):
+    for _ in range(idle):
         callback.register_hook(Hook())
     model = Model()
     trainer(folder, callback).fit(HookedModule(model, sgd(model)), Batches(n))
@@ -150,62 +220,118 @@ def idiomatic(n: int, folder: str) -> None:
     fit.fit(Idiomatic(), Batches(n))
 
 
-#: name: (what runs n iterations, the name of what it is compared with)
-Contestant = tuple[Callable[[int], None], str]
+def oracle() -> Any:
+    """Give mmcv.runner out of the environment that records the golden files, or None where there is none.
+
+    Its packages come last on the path, so torch and NumPy are those of this process.
+    """
+    places = [*ROOT.glob(".venv-oracle/lib/python*/site-packages"), *ROOT.glob(".venv-oracle/Lib/site-packages")]
+    sys.path += [str(ROOT / "tests" / "oracle" / "stand_in"), *map(str, places)]
+    try:
+        import mmcv.runner
+    except ImportError:
+        return None
+    return mmcv.runner
 
 
-def contestants(folder: str) -> dict[str, Contestant]:
-    return {
-        "bare loop": (bare, "bare loop"),
-        "native, lr constant": (native, "bare loop"),
-        "native, lr moving": (lambda n: native(n, MOVING), "bare loop"),
-        "native, 100 idle hooks more": (lambda n: native(n, CONSTANT, 100), "native, lr constant"),
-        "Lightning, manual floor": (lambda n: trainer(folder).fit(Manual(), Batches(n)), "Lightning, manual floor"),
-        "Lightning, idiomatic": (lambda n: idiomatic(n, folder), "Lightning, manual floor"),
-        "bridge, lr constant": (lambda n: bridge(n, folder), "Lightning, manual floor"),
-        "bridge, lr moving": (lambda n: bridge(n, folder, MOVING), "Lightning, manual floor"),
-        "bridge, 20 idle hooks more": (lambda n: bridge(n, folder, CONSTANT, 20), "bridge, lr constant"),
+#: name: what runs n iterations
+Contestants = dict[str, Callable[[int], None]]
+#: (name, the contestant, what it is compared with, the floor that is taken off both, or None for plain times)
+Comparison = tuple[str, str, str, str | None]
+
+
+def native_field(folder: str) -> tuple[Contestants, list[Comparison]]:
+    field: Contestants = {
+        "bare loop": bare,
+        "native, lr constant": lambda n: runner(mmhooks, n, folder),
+        "native, lr moving": lambda n: runner(mmhooks, n, folder, MOVING),
+        "native, 99 idle hooks more": lambda n: runner(mmhooks, n, folder, CONSTANT, 99),
     }
+    comparisons: list[Comparison] = [
+        ("99 idle hooks more", "native, 99 idle hooks more", "native, lr constant", "bare loop")
+    ]
+    mmcv = oracle()
+    if mmcv is not None:
+        field["mmcv, lr constant"] = lambda n: runner(mmcv, n, folder)
+        field["mmcv, lr moving"] = lambda n: runner(mmcv, n, folder, MOVING)
+        comparisons += [
+            ("overhead, lr constant", "native, lr constant", "mmcv, lr constant", "bare loop"),
+            ("overhead, lr moving", "native, lr moving", "mmcv, lr moving", "bare loop"),
+        ]
+    if importlib.util.find_spec("ignite") is not None:
+        field["ignite, lr constant"] = lambda n: ignite_trainer(n, folder)
+        field["ignite, lr moving"] = lambda n: ignite_trainer(n, folder, moving=True)
+        comparisons += [
+            ("overhead, lr constant", "native, lr constant", "ignite, lr constant", "bare loop"),
+            ("overhead, lr moving", "native, lr moving", "ignite, lr moving", "bare loop"),
+        ]
+    return field, comparisons
 
 
-def per_iteration(run: Callable[[int], None], short: int, long: int) -> float:
-    """Seconds an iteration, free of the cost of starting: a long run less a short one."""
-    start = time.perf_counter()
-    run(short)
-    middle = time.perf_counter()
-    run(long)
-    end = time.perf_counter()
-    return ((end - middle) - (middle - start)) / (long - short)
+def lightning_field(folder: str) -> tuple[Contestants, list[Comparison]]:
+    field: Contestants = {
+        "bare loop": bare,
+        "native, lr constant": lambda n: runner(mmhooks, n, folder),
+        "Lightning, manual floor": lambda n: trainer(folder).fit(Manual(), Batches(n)),
+        "Lightning, idiomatic": lambda n: idiomatic(n, folder),
+        "bridge, lr constant": lambda n: bridge(n, folder),
+        "bridge, lr moving": lambda n: bridge(n, folder, MOVING),
+        "bridge, 99 idle hooks more": lambda n: bridge(n, folder, CONSTANT, 99),
+    }
+    return field, [
+        ("time, lr constant", "native, lr constant", "Lightning, manual floor", None),
+        ("time, lr constant", "bridge, lr constant", "Lightning, manual floor", None),
+        ("time, lr moving", "bridge, lr moving", "Lightning, manual floor", None),
+        ("time, lr constant", "bridge, lr constant", "Lightning, idiomatic", None),
+        ("time, 99 idle hooks more", "bridge, 99 idle hooks more", "bridge, lr constant", None),
+    ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--blocks", type=int, default=15)
-    parser.add_argument("--iterations", type=int, default=600)
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/overhead.json"))
-    args = parser.parse_args()
+def race(field: Contestants, blocks: int, iterations: int) -> dict[str, list[float]]:
+    """Run everybody once a block, in a new order each time.
+
+    Returns:
+        Microseconds an iteration, of every block, by contestant.
+    """
+    times: dict[str, list[float]] = {name: [] for name in field}
+    for run in field.values():
+        run(WARM_UP + 50)
+    for _ in range(blocks):
+        for name in random.sample(list(field), len(field)):
+            field[name](WARM_UP + iterations)
+            times[name].append(Batches.latest.seconds * 1e6)
+    return times
+
+
+def compare(times: dict[str, list[float]], comparisons: list[Comparison]) -> list[dict[str, Any]]:
+    """Give one row a comparison: the medians in microseconds an iteration, and their ratio."""
+    rows = []
+    for what, name, other, floor in comparisons:
+        us, other_us = (_over(times, one, floor) for one in (name, other))
+        rows.append({"what": what, "name": name, "us": us, "compared_with": other, "other_us": other_us})
+        rows[-1]["ratio"] = us / other_us
+    return rows
+
+
+def _over(times: dict[str, list[float]], name: str, floor: str | None) -> float:
+    if floor is None:
+        return statistics.median(times[name])
+    return statistics.median(own - bare for own, bare in zip(times[name], times[floor], strict=True))
+
+
+def rows(blocks: int = 60, iterations: int = 400) -> list[dict[str, Any]]:
+    """Race the native runner against its peers, and the bridge against Lightning."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
-        field = contestants(folder)
-        times: dict[str, list[float]] = {name: [] for name in field}
-        for run, _ in field.values():
-            run(50)
-        for _ in range(args.blocks):
-            for name in random.sample(list(field), len(field)):
-                times[name].append(per_iteration(field[name][0], 100, 100 + args.iterations))
-    medians = {name: statistics.median(values) * 1e6 for name, values in times.items()}
-    rows = []
-    print(f"{'contestant':<30}{'us/iter':>9}{'over':>8}{'ratio':>8}  compared with")
-    for name, (_, other) in field.items():
-        over, ratio = medians[name] - medians[other], medians[name] / medians[other]
-        print(f"{name:<30}{medians[name]:>9.1f}{over:>8.1f}{ratio:>8.3f}  {other}")
-        rows.append({"name": name, "us": medians[name], "over_us": over, "ratio": ratio, "compared_with": other})
-    print(f"bridge / idiomatic Lightning: {medians['bridge, lr constant'] / medians['Lightning, idiomatic']:.3f}")
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({"torch": torch.__version__, "lightning": L.__version__, "rows": rows}, indent=2))
-
-
-if __name__ == "__main__":
-    main()
+    for noisy in ("lightning.pytorch", "ignite"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    sleep, time.sleep = time.sleep, lambda seconds: None  # MMCV waits 2 s before each epoch
+    found = []
+    try:
+        for make, share in ((native_field, 1), (lightning_field, 3)):
+            with tempfile.TemporaryDirectory() as folder:
+                field, comparisons = make(folder)
+                found += compare(race(field, max(3, blocks // share), iterations), comparisons)
+    finally:
+        time.sleep = sleep
+    return found

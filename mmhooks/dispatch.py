@@ -125,19 +125,24 @@ class Entry:
 
 
 class CallTable:
-    """For each point, the tuple of methods to call; calling a point is one loop over it.
+    """For each point, the tuple of methods to call; calling a point is one loop over it (`BaseRunner.call_hook`).
 
     Hooks of a lower priority value come first, hooks of equal priority in the order of registration.
+
+    Attributes:
+        hooks: in calling order.
+        entries: what the points call that have been called since the hooks changed last.
 
     Example:
         >>> table = CallTable()
         >>> table.add(MyHook(), "HIGH")
-        >>> table.call("before_run", runner)
+        >>> table.entry("before_run").calls
+        (<bound method MyHook.before_run ...>,)
     """
 
     def __init__(self) -> None:
         self.hooks = HookList(self.rebuild)
-        self._entries: dict[str, Entry] = {}
+        self.entries: dict[str, Entry] = {}
 
     def add(self, hook: Any, priority: Any = "NORMAL") -> None:
         """Register a hook.
@@ -174,37 +179,26 @@ class CallTable:
 
     def rebuild(self) -> None:
         """Look again, at the next call of each point, at which methods the hooks override."""
-        for entry in self._entries.values():
+        for entry in self.entries.values():
             entry.stale = True
-        self._entries.clear()
-
-    def call(self, point: str, runner: Any) -> None:
-        """Call every hook that overrides a point.
-
-        A hook that is registered meanwhile takes part at once if its turn is still to come.
-
-        Args:
-            point: one of the ten points, of the four generic names, or a name that some hook has a method for.
-            runner: what the hooks get as their argument.
-
-        Raises:
-            HookError: no hook knows the name.
-        """
-        entry = self._entries.get(point) or self._entry(point)
-        for call in entry.calls:
-            call(runner)
-            if entry.stale:
-                self._go_on(point, runner, list(entry.owners[: entry.calls.index(call) + 1]))
-                return
+        self.entries.clear()
 
     def owners(self, point: str) -> tuple[Any, ...]:
         """List the hooks that a point calls, in order."""
-        return self._entry(point).owners
+        return self.entry(point).owners
 
-    def _go_on(self, point: str, runner: Any, done: list[Any]) -> None:
-        """Finish a point whose hooks changed while it was being called: whose turn is past stays past."""
+    def go_on(self, point: str, runner: Any, entry: Entry, call: Call) -> None:
+        """Finish a point whose hooks changed while it was being called: whose turn is past stays past.
+
+        Args:
+            point: the point.
+            runner: what the hooks get as their argument.
+            entry: what was being called.
+            call: the last one of it that was called.
+        """
+        done = list(entry.owners[: entry.calls.index(call) + 1])
         while True:
-            entry = self._entry(point)
+            entry = self.entry(point)
             order = {id(hook): place for place, hook in enumerate(self.hooks)}
             last = max((order.get(id(hook), -1) for hook in done), default=-1)
             turns = zip(entry.owners, entry.calls, strict=True)
@@ -215,11 +209,19 @@ class CallTable:
             call(runner)
             done.append(hook)
 
-    def _entry(self, point: str) -> Entry:
-        entry = self._entries.get(point)
+    def entry(self, point: str) -> Entry:
+        """Look up what a point calls.
+
+        Args:
+            point: one of the ten points, of the four generic names, or a name that some hook has a method for.
+
+        Raises:
+            HookError: no hook knows the name.
+        """
+        entry = self.entries.get(point)
         if entry is None:
             entry = Entry([(hook, call) for hook in self.hooks if (call := find_method(hook, point)) is not None])
             if not entry.calls and point not in POINTS and point not in GENERIC_POINTS:
                 raise HookError(f"no hook has a method {point!r}{nearest(point, (*POINTS, *GENERIC_POINTS))}")
-            self._entries[point] = entry
+            self.entries[point] = entry
         return entry

@@ -29,6 +29,10 @@ class ModelError(MMHooksError, TypeError):
     """A model that lacks what a runner calls, or returns something else than a runner reads."""
 
 
+class InvalidLossError(MMHooksError, FloatingPointError):
+    """A loss that is infinite or not a number."""
+
+
 class CheckpointError(MMHooksError, RuntimeError):
     """A checkpoint that cannot be written, read or trusted."""
 

@@ -340,6 +340,8 @@ RUNNERS = Registry("runner", scope="mmhooks")
 MODELS = Registry("model", scope="mmhooks")
 DATASETS = Registry("dataset", scope="mmhooks")
 OPTIMIZERS = Registry("optimizer", scope="mmhooks")
+OPTIMIZER_BUILDERS = Registry("optimizer builder", scope="mmhooks")
+RUNNER_BUILDERS = Registry("runner builder", scope="mmhooks")
 
 for _found in list(vars(torch.optim).values()):
     if isinstance(_found, type) and issubclass(_found, torch.optim.Optimizer):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from mmhooks import ConfigError, EpochBasedRunner, EvalHook, IterBasedRunner, RegistryError
 from mmhooks.build import RunSpec, build_run, model_and_evaluation
@@ -171,6 +172,43 @@ def test_without_a_seed_nothing_is_seeded(base):
     assert not first.equal(second)
 
 
+def test_a_deterministic_run_has_a_seed(base, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    build_run(base, device="cpu")
+    assert not torch.backends.cudnn.deterministic
+    spec = build_run(without(base, "seed"), deterministic=True, device="cpu")
+    assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == (True, False)
+    drawn = torch.rand(1).item()
+    again = build_run(without(base, "seed"), seed=spec.meta["seed"], device="cpu")
+    assert torch.rand(1).item() == drawn
+    assert again.meta["seed"] == spec.meta["seed"]
+
+
+def test_param_groups_as_the_config_says(base):
+    base["optimizer"]["paramwise_cfg"] = {"bias_lr_mult": 2.0}
+    spec = build_run(base, device="cpu")
+    assert [group["lr"] for group in spec.optimizer.param_groups] == [0.1, 0.2, 0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("fp16", "config", "expected"),
+    [
+        ({"loss_scale": 512.0}, {"grad_clip": {"max_norm": 1}}, {"grad_clip": {"max_norm": 1}, "loss_scale": 512.0}),
+        ({"loss_scale": "dynamic"}, None, {"loss_scale": "dynamic"}),
+        ({}, {}, {}),
+    ],
+)
+def test_fp16_is_an_optimizer_hook(base, fp16, config, expected):
+    base.update(fp16=fp16, optimizer_config=config)
+    hooks = build_run(base, device="cpu").training_hooks
+    assert hooks["optimizer_config"] == {"type": "Fp16OptimizerHook", **expected}
+
+
+def test_no_fp16_is_the_ordinary_optimizer_hook(base):
+    assert build_run({**base, "fp16": None}, device="cpu").training_hooks["optimizer_config"] == {}
+
+
 def test_workers_are_seeded_as_mmcvs_projects_do(base):
     base["data"]["workers_per_gpu"] = 2
     spec = build_run(base, device="cpu")
@@ -264,13 +302,21 @@ def test_a_missing_key_is_named_with_the_file(base, tmp_path, key):
         ({"runner": {"type": "EpochBasedRuner", "max_epochs": 1}}, ConfigError, "did you mean 'EpochBasedRunner'"),
         ({"runner": {"type": "EpochBasedRunner", "max_iters": 1}}, ConfigError, "how long to train"),
         ({"runner": None}, ConfigError, "how long to train"),
-        ({"fp16": {"loss_scale": 512.0}}, ConfigError, "fp16=.*not supported yet"),
+        ({"fp16": 512.0}, ConfigError, "fp16 must be a dict"),
+        (
+            {"fp16": {"loss_scale": 512.0}, "optimizer_config": {"type": "OptimizerHook"}},
+            ConfigError,
+            "fp16 means .*Fp16OptimizerHook.*optimizer_config has type='OptimizerHook' too: set fp16=None",
+        ),
+        ({"fp16": {"grad_clip": None}, "optimizer_config": {"grad_clip": {}}}, ConfigError, "has grad_clip={} too"),
+        ({"find_unused_parameters": "yes"}, ConfigError, "find_unused_parameters must be True or False, not 'yes'"),
+        ({"seed": -1}, ConfigError, "seed must be a whole number"),
         ({"log_level": "LOUD"}, ConfigError, "log_level='LOUD'"),
         ({"custom_imports": {"imports": ["no_such_module"]}}, ConfigError, "names 'no_such_module'"),
         ({"custom_imports": [1]}, ConfigError, "names of modules"),
         ({"data": {"train": {"type": "BuildSet"}}}, ConfigError, r"data\.samples_per_gpu"),
         ({"data": {"samples_per_gpu": 1}}, ConfigError, r"data\.train"),
-        ({"optimizer": {"type": "SGD", "lr": 1, "paramwise_cfg": {"a": 1}}}, ConfigError, "not supported yet"),
+        ({"optimizer": {"type": "SGD", "lr": 1, "paramwise_cfg": [1]}}, TypeError, "paramwise_cfg must be a dict"),
     ],
 )
 def test_mistakes_say_what_to_write(base, change, error, says):
@@ -332,6 +378,16 @@ def test_native_loads_and_resumes(base, tmp_path):
     assert (loaded.epoch, loaded.iter) == (0, 0)
     for name, value in first.model.state_dict().items():
         assert value.equal(loaded.model.state_dict()[name])
+
+
+def test_the_lightning_driver_refuses_several_processes(base):
+    spec = build_run(base, device="cpu")
+    dist.init_process_group("fake", store=dist.HashStore(), rank=0, world_size=2)
+    try:
+        with pytest.raises(ConfigError, match="leave --launcher out, or use --driver native"):
+            find_driver("lightning")(spec)
+    finally:
+        dist.destroy_process_group()
 
 
 def test_an_unknown_driver_names_the_known():

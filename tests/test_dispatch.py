@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmhooks import ConfigError, Hook, HookError
+from mmhooks import BaseRunner, ConfigError, Hook, HookError
 from mmhooks.dispatch import CallTable
-from mmhooks.hook import POINTS
+from mmhooks.hook import POINTS, when
 
 
 class Named(Hook):
@@ -18,6 +18,15 @@ class Named(Hook):
         if self.then is not None:
             then, self.then = self.then, None
             then()
+
+
+class Caller(BaseRunner):
+    def __init__(self, table, point):
+        self.call_table, self.point = table, point
+
+
+def call(table, point):
+    Caller(table, point).call_hook(point)
 
 
 def foreign_base():
@@ -50,20 +59,20 @@ def test_only_overridden_methods_are_called(table):
 def test_a_generic_method_serves_its_points(table, calls):
     class Generic(Hook):
         def before_iter(self, runner):
-            calls.append(runner)
+            calls.append(runner.point)
 
     table.add(Generic())
     for point in POINTS:
-        table.call(point, point)
+        call(table, point)
     assert calls == ["before_train_iter", "before_val_iter"]
 
 
 def test_a_method_set_on_the_instance_is_called(table, calls):
     hook = Hook()
-    hook.after_run = calls.append
+    hook.after_run = lambda runner: calls.append(runner.point)
     table.add(hook)
-    table.call("after_run", 5)
-    assert calls == [5]
+    call(table, "after_run")
+    assert calls == ["after_run"]
 
 
 def test_a_method_set_after_registration_is_seen_by_the_run(make_runner, batches, calls):
@@ -85,7 +94,7 @@ def test_any_object_with_some_methods(table, calls):
 
     table.add(Duck(), "LOW")
     for point in POINTS:
-        table.call(point, None)
+        call(table, point)
     assert calls == ["epoch", "epoch", "val"]
 
 
@@ -99,7 +108,7 @@ def test_a_hook_of_another_base_is_called_where_it_overrides(table, calls):
 
     table.add(Foreign())
     for point in POINTS:
-        table.call(point, None)
+        call(table, point)
     assert calls == ["iter", "epoch", "epoch"]
 
 
@@ -108,10 +117,10 @@ def test_a_hook_registered_inside_a_point(table, calls, priority, takes_part):
     table.add(Named("first", calls), "HIGHEST")
     table.add(Named("caller", calls, lambda: table.add(Named("new", calls), priority)))
     table.add(Named("last", calls), "LOWEST")
-    table.call("before_run", None)
+    call(table, "before_run")
     assert calls == ["first", "caller", *(["new"] if takes_part else []), "last"]
     calls.clear()
-    table.call("before_run", None)
+    call(table, "before_run")
     assert calls == ["first", *(["caller", "new"] if takes_part else ["new", "caller"]), "last"]
 
 
@@ -119,7 +128,7 @@ def test_hooks_that_register_each_other(table, calls):
     third = Named("third", calls)
     second = Named("second", calls, lambda: table.add(third, "LOW"))
     table.add(Named("first", calls, lambda: table.add(second, "LOW")))
-    table.call("before_run", None)
+    call(table, "before_run")
     assert calls == ["first", "second", "third"]
 
 
@@ -128,8 +137,8 @@ def test_a_hook_that_takes_itself_out(table, calls):
     table.add(Named("before", calls), "HIGH")
     table.add(hook)
     table.add(Named("after", calls), "LOW")
-    table.call("before_run", None)
-    table.call("before_run", None)
+    call(table, "before_run")
+    call(table, "before_run")
     assert calls == ["before", "gone", "after", "before", "after"]
 
 
@@ -149,7 +158,7 @@ def test_a_replaced_hook_is_called_no_more_within_the_point(table, calls):
 
     table.add(Named("first", calls, replace))
     table.add(Named("old", calls))
-    table.call("before_run", None)
+    call(table, "before_run")
     assert calls == ["first", "new"]
 
 
@@ -174,7 +183,7 @@ def test_a_change_of_the_list_is_seen(table, calls, change, left):
     for name in "abc":
         table.add(Named(name, calls))
     change(table.hooks)
-    table.call("before_run", None)
+    call(table, "before_run")
     assert "".join(calls) == left
 
 
@@ -204,7 +213,7 @@ def test_generic_points_and_own_names_can_be_called(make_runner, calls):
 
 def test_a_name_that_no_hook_knows(table):
     with pytest.raises(HookError, match=r"'before_trian_iter'.*did you mean 'before_train_iter'"):
-        table.call("before_trian_iter", None)
+        call(table, "before_trian_iter")
 
 
 def test_an_error_of_a_hook_comes_through_and_ends_the_point(table, calls):
@@ -214,7 +223,7 @@ def test_an_error_of_a_hook_comes_through_and_ends_the_point(table, calls):
     table.add(Named("first", calls, fail))
     table.add(Named("second", calls))
     with pytest.raises(KeyError, match="mine"):
-        table.call("before_run", None)
+        call(table, "before_run")
     assert calls == ["first"]
 
 
@@ -254,6 +263,39 @@ def test_order_is_a_stable_sort_by_priority(priorities):
     table, calls = CallTable(), []
     for index, priority in enumerate(priorities):
         table.add(Named(index, calls), priority)
-    table.call("before_run", None)
+    call(table, "before_run")
     levels = {"HIGH": 30, "NORMAL": 50, "LOW": 70}
     assert calls == sorted(range(len(priorities)), key=lambda index: levels.get(priorities[index], priorities[index]))
+
+
+class Sometimes(Hook):
+    def __init__(self, wanted, calls):
+        self.wanted, self.calls = wanted, calls
+
+    @when(lambda hook: hook.wanted)
+    def after_train_iter(self, runner):
+        self.calls.append("own")
+
+
+class Overriding(Sometimes):
+    def after_train_iter(self, runner):
+        self.calls.append("overridden")
+        super().after_train_iter(runner)
+
+
+def test_a_method_is_left_out_while_it_has_nothing_to_do(table, calls):
+    hook = Sometimes(False, calls)
+    table.add(hook)
+    call(table, "after_train_iter")
+    assert not calls
+    assert hook.get_triggered_stages() == []
+    hook.wanted = True
+    table.rebuild()
+    call(table, "after_train_iter")
+    assert calls == ["own"]
+
+
+def test_what_a_base_class_leaves_out_does_not_bind_a_subclass(table, calls):
+    table.add(Overriding(False, calls))
+    call(table, "after_train_iter")
+    assert calls == ["overridden", "own"]

@@ -1,13 +1,29 @@
-"""build_optimizer: one optimizer, several by name, and what is refused."""
+"""build_optimizer: one optimizer, several by name, their param groups as MMCV builds them, and what is refused."""
 
 import copy
+import importlib.util
+import json
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from mmhooks import ConfigError, RegistryError
-from mmhooks.optim import build_optimizer
+import mmhooks
+from mmhooks import (
+    OPTIMIZER_BUILDERS,
+    ConfigError,
+    DefaultOptimizerConstructor,
+    RegistryError,
+    build_optimizer,
+    build_optimizer_constructor,
+)
+
+HERE = Path(__file__).parent
+GOLDEN = json.loads((HERE / "golden" / "paramwise.json").read_text(encoding="utf-8"))
+_spec = importlib.util.spec_from_file_location("paramwise", HERE / "oracle" / "paramwise.py")
+paramwise = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(paramwise)
 
 
 class Gan(nn.Module):
@@ -54,17 +70,180 @@ def test_a_dict_of_configs_gives_one_optimizer_a_submodule():
         assert all(a is b for a, b in zip(parameters(one), own, strict=True))
 
 
-def test_mmcvs_default_constructor_is_what_is_done_anyway():
-    assert build_optimizer(Gan(), {"type": "SGD", "lr": 0.1, "constructor": "DefaultOptimizerConstructor"})
+# param groups -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("index", range(len(paramwise.cases())))
+def test_groups_are_mmcvs(index):
+    assert paramwise.build(mmhooks, **paramwise.cases()[index]) == GOLDEN[str(index)]
+
+
+def test_the_record_has_every_case():
+    assert list(GOLDEN) == ["made with", *(str(index) for index in range(len(paramwise.cases())))]
+    assert any("refused" in case for case in GOLDEN.values())
+    assert any(case.get("skipped") for case in GOLDEN.values())
+
+
+def groups(model, cfg):
+    """Give what the group of each parameter says itself."""
+    names = {id(param): name for name, param in model.named_parameters()}
+    return {names[id(g["params"][0])]: (g["lr"], g["weight_decay"]) for g in build_optimizer(model, cfg).param_groups}
+
+
+def test_the_longest_key_wins_and_the_alphabet_among_equals():
+    cfg = {"type": "SGD", "lr": 1.0, "weight_decay": 1.0, "paramwise_cfg": {"bias_lr_mult": 9.0, "custom_keys": {
+        "gener": {"lr_mult": 0.5}, "generator.w": {"decay_mult": 0.25},
+        "tor.bias": {"lr_mult": 3.0}, "ator.bia": {"lr_mult": 2.0},
+    }}}  # fmt: skip
+    assert groups(Gan(), cfg) == {
+        "generator.weight": (1.0, 0.25),
+        "generator.bias": (2.0, 1.0),
+        "discriminator.weight": (1.0, 1.0),
+        "discriminator.bias": (2.0, 1.0),
+    }
+
+
+def test_one_of_several_optimizers_has_groups_of_its_own():
+    cfg = {
+        "generator": {"type": "SGD", "lr": 1.0, "paramwise_cfg": {"bias_lr_mult": 2.0}},
+        "discriminator": {"type": "SGD", "lr": 1.0},
+    }
+    before = copy.deepcopy(cfg)
+    optimizers = build_optimizer(Gan(), cfg)
+    assert [group["lr"] for group in optimizers["generator"].param_groups] == [1.0, 2.0]
+    assert [group["lr"] for group in optimizers["discriminator"].param_groups] == [1.0]
+    assert cfg == before
 
 
 @pytest.mark.parametrize(
-    "more", [{"paramwise_cfg": {"norm_decay_mult": 0.0}}, {"constructor": "LearningRateDecayOptimizerConstructor"}]
+    ("rules", "error", "says"),
+    [
+        ([0.1], TypeError, "paramwise_cfg must be a dict or None, not list"),
+        ({"custom_keys": ["generator"]}, TypeError, "custom_keys of paramwise_cfg must be a dict such as"),
+        ({"custom_keys": {"generator": 0.1}}, TypeError, r"custom_keys\['generator'\].*must be a dict such as"),
+        ({"custom_keys": {"a": {"lr_mult": "1"}}}, TypeError, r"lr_mult of custom_keys\['a'\].*must be a number"),
+        ({"norm_decay_mult": None}, TypeError, "norm_decay_mult of paramwise_cfg must be a number, not None"),
+        ({"bias_lr_mult": True}, TypeError, "bias_lr_mult of paramwise_cfg must be a number, not True"),
+    ],
 )
-def test_what_is_not_supported_is_refused_by_name(more):
-    (key,) = more
-    with pytest.raises(ConfigError, match=f"{key}=.*not supported yet.*build the optimizer yourself"):
-        build_optimizer(Gan(), {"type": "SGD", "lr": 0.1, **more})
+def test_rules_that_are_none_are_refused(rules, error, says):
+    with pytest.raises(error, match=says):
+        build_optimizer(Gan(), {"type": "SGD", "lr": 0.1, "weight_decay": 0.1, "paramwise_cfg": rules})
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"bias_decay_mult": 0.0},
+        {"norm_decay_mult": 0.0},
+        {"dwconv_decay_mult": 0.0},
+        {"custom_keys": {"generator": {"decay_mult": 0.0}}},
+    ],
+)
+def test_a_factor_of_a_weight_decay_needs_one(rules):
+    with pytest.raises(ConfigError, match=r"decay_mult.* multiplies weight_decay, and the optimizer's config has none"):
+        build_optimizer(Gan(), {"type": "SGD", "lr": 0.1, "paramwise_cfg": rules})
+
+
+def test_a_factor_of_a_learning_rate_needs_one():
+    with pytest.raises(ConfigError, match="multiplies lr, and the optimizer's config has none"):
+        build_optimizer(Gan(), {"type": "SGD", "weight_decay": 0.1, "paramwise_cfg": {"bias_lr_mult": 2.0}})
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        ({"norm_decay_mul": 0.0}, "paramwise_cfg has 'norm_decay_mul'.*did you mean 'norm_decay_mult'"),
+        ({"custom_keys": {"generator": {"lr_mul": 0.1}}}, r"custom_keys\['generator'\].* has 'lr_mul'.*'lr_mult'"),
+    ],
+)
+def test_an_unknown_rule_is_named(rules, says):
+    with pytest.warns(UserWarning, match=says):
+        build_optimizer(Gan(), {"type": "SGD", "lr": 0.1, "paramwise_cfg": rules})
+
+
+def test_a_shared_parameter_that_is_passed_over_is_named():
+    model = Gan()
+    model.generator = nn.Linear(3, 1)
+    model.generator.weight = model.discriminator.weight
+    cfg = {"type": "SGD", "lr": 0.1, "paramwise_cfg": {"bypass_duplicate": True}}
+    with pytest.warns(UserWarning, match="discriminator shares its weight with another module"):
+        optimizer = build_optimizer(model, cfg)
+    assert len(parameters(optimizer)) == 3
+
+
+# constructors -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def register():
+    """Register constructors for a while."""
+    before = dict(OPTIMIZER_BUILDERS.module_dict)
+    yield OPTIMIZER_BUILDERS.register_module
+    OPTIMIZER_BUILDERS.module_dict.clear()
+    OPTIMIZER_BUILDERS.module_dict.update(before)
+
+
+def test_the_default_constructor_may_be_named_or_called():
+    cfg = {"type": "SGD", "lr": 0.1}
+    assert build_optimizer(Gan(), {**cfg, "constructor": "DefaultOptimizerConstructor"})
+    constructor = build_optimizer_constructor({"type": "DefaultOptimizerConstructor", "optimizer_cfg": cfg})
+    assert isinstance(constructor, DefaultOptimizerConstructor)
+    assert (constructor.base_lr, constructor.base_wd, constructor.paramwise_cfg) == (0.1, None, {})
+    assert len(parameters(constructor(nn.DataParallel(Gan())))) == 4
+
+
+def test_a_constructor_may_override_add_params(register, recwarn):
+    @register()
+    class LayerDecay(DefaultOptimizerConstructor):
+        def add_params(self, params, module, **kwargs):
+            for depth, (name, param) in enumerate(module.named_parameters()):
+                scale = self.paramwise_cfg["decay_rate"] ** depth
+                params.append({"params": [param], "lr": self.base_lr * scale, "name": name})
+
+    cfg = {"type": "SGD", "lr": 1.0, "constructor": "LayerDecay", "paramwise_cfg": {"decay_rate": 0.5}}
+    optimizer = build_optimizer(Gan(), cfg)
+    assert [group["lr"] for group in optimizer.param_groups] == [1.0, 0.5, 0.25, 0.125]
+    assert optimizer.param_groups[0]["name"] == "generator.weight"
+    assert not recwarn.list  # the keys are its own
+
+
+def test_a_constructor_may_add_to_what_the_default_one_does(register):
+    @register(name="Frozen")
+    class Skipping(DefaultOptimizerConstructor):
+        def add_params(self, params, module, prefix="", is_dcn_module=None):
+            if prefix != "discriminator":
+                super().add_params(params, module, prefix=prefix, is_dcn_module=is_dcn_module)
+
+    cfg = {"type": "SGD", "lr": 1.0, "constructor": "Frozen", "paramwise_cfg": {"bias_lr_mult": 2.0}}
+    assert [group["lr"] for group in build_optimizer(Gan(), cfg).param_groups] == [1.0, 2.0]
+
+
+def test_a_constructor_is_any_class_with_call(register):
+    @register()
+    class Biases:
+        def __init__(self, optimizer_cfg, paramwise_cfg=None):
+            self.cfg, self.rules = optimizer_cfg, paramwise_cfg
+
+        def __call__(self, model):
+            assert self.rules == {"anything": 1}
+            return torch.optim.SGD([model.generator.bias], lr=self.cfg["lr"])
+
+    cfg = {"type": "SGD", "lr": 0.3, "constructor": "Biases", "paramwise_cfg": {"anything": 1}}
+    assert len(parameters(build_optimizer(Gan(), cfg))) == 1
+
+
+def test_an_unknown_constructor_names_the_near_ones():
+    with pytest.raises(RegistryError, match="did you mean 'DefaultOptimizerConstructor'"):
+        build_optimizer(Gan(), {"type": "SGD", "lr": 0.1, "constructor": "DefaultOptimizerConstructr"})
+
+
+def test_the_config_of_a_constructor_is_a_dict():
+    with pytest.raises(TypeError, match="optimizer_cfg must be a dict, not list"):
+        DefaultOptimizerConstructor([])
+
+
+# mistakes -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
+from torch import nn
 
 from mmhooks.distributed import unwrap
-from mmhooks.errors import ConfigError
-from mmhooks.hook import Hook
+from mmhooks.errors import ConfigError, HookError, nearest
+from mmhooks.hook import Hook, when
+from mmhooks.hooks.averages import Averages
 from mmhooks.hooks.checkpoint import CheckpointHook
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
+
+_MODES = {"interval_mode": ("power", "compound"), "warm_up_mode": ("rising", "falling")}
 
 
 @HOOKS.register_module()
@@ -19,42 +26,84 @@ class EMAHook(Hook):
     After an iteration ``ema = (1 - m) * ema + m * parameter``. The averages are buffers ``ema_*`` of the model.
     After a train epoch they change places with the parameters, before the next one they change back, so
     checkpoints and evaluations between the two see the averages. Register it before those:
-    ``priority="ABOVE_NORMAL"``.
+    ``priority="ABOVE_NORMAL"``. Other buffers, such as the statistics of a BatchNorm, are not averaged.
 
-    The numbers are MMCV's: with an interval the momentum is ``momentum ** interval``, and in an iteration-based
-    run (no train epochs) nothing is ever swapped.
+    The numbers are MMCV's, which are odd where an interval is above 1, during the warm-up, and in an
+    iteration-based run, in which nothing is ever swapped; ``interval_mode``, ``warm_up_mode`` and
+    ``swap_interval`` set them right.
 
     Args:
-        momentum: the weight of the newest parameters, in (0, 1).
+        momentum: m, the weight of the newest parameters, in (0, 1).
         interval: update every so many iterations.
-        warm_up: for the first iterations the momentum is at most ``(1 + iter) / (warm_up + iter)``.
+        warm_up: how long the warm-up is, in iterations, roughly; 1 for none.
         resume_from: a checkpoint to resume, averages included.
+        interval_mode: what an update weighs when there is one every k iterations. ``"power"`` is MMCV's: m ** k,
+            at the first iteration, the (k+1)-th, ... ``"compound"``: 1 - (1 - m) ** k, the weight that k updates
+            with the same parameters have together, at the k-th iteration, the 2k-th, ...
+        warm_up_mode: ``"rising"`` is MMCV's: m is at most (1 + t) / (warm_up + t) after t iterations, which
+            changes nothing unless m is above 1 / warm_up. ``"falling"``: m is at least
+            (warm_up - 1) / (warm_up + t), so the averages first follow the parameters and forget the initial
+            ones; this is the cap (1 + t) / (warm_up + t) on the decay 1 - m of tf.train.ExponentialMovingAverage,
+            where warm_up is 10.
+        swap_interval: swap after every so many iterations too, and after the last one; back before the next train
+            iteration. What runs between the two, hooks of a later priority and a val flow, sees the averages:
+            give the interval of the checkpoints or evaluations. An iteration-based run swaps only so.
+        fused: update by one ``torch._foreach_lerp_``, which is faster and rounds otherwise than MMCV.
 
     Raises:
         ConfigError: an argument out of range.
+        HookError: in the run, when a parameter is gone or has another shape than at its start.
+
+    Example:
+        >>> runner.register_hook(EMAHook(0.001, warm_up_mode="falling"), priority="ABOVE_NORMAL")
+        >>> iter_based.register_hook(EMAHook(0.001, swap_interval=2000), priority="ABOVE_NORMAL")
     """
 
     def __init__(
-        self, momentum: float = 0.0002, interval: int = 1, warm_up: int = 100, resume_from: str | None = None
+        self,
+        momentum: float = 0.0002,
+        interval: int = 1,
+        warm_up: int = 100,
+        resume_from: str | None = None,
+        interval_mode: str = "power",
+        warm_up_mode: str = "rising",
+        swap_interval: int | None = None,
+        fused: bool = False,
     ) -> None:
-        if not isinstance(interval, int) or interval <= 0:
-            raise ConfigError(f"EMAHook's interval must be a positive integer, not {interval!r}")
-        if not 0 < momentum < 1:
+        _check_count("interval", interval)
+        if swap_interval is not None:
+            _check_count("swap_interval", swap_interval)
+        if not isinstance(momentum, (int, float)) or not 0 < momentum < 1:
             raise ConfigError(f"EMAHook's momentum must be between 0 and 1, not {momentum!r}")
-        self.momentum = momentum**interval
+        if not isinstance(warm_up, (int, float)) or not 1 <= warm_up < math.inf:
+            raise ConfigError(f"EMAHook's warm_up must be a number of at least 1 (1: no warm-up), not {warm_up!r}")
+        for argument, value in (("interval_mode", interval_mode), ("warm_up_mode", warm_up_mode)):
+            if value not in _MODES[argument]:
+                one, other = _MODES[argument]
+                hint = nearest(value, _MODES[argument]) if isinstance(value, str) else ""
+                raise ConfigError(f"EMAHook's {argument} must be {one!r} or {other!r}, not {value!r}{hint}")
+        if not isinstance(fused, bool):
+            raise ConfigError(f"EMAHook's fused must be True or False, not {fused!r}")
+        self.momentum = momentum**interval if interval_mode == "power" else momentum
         self.interval = interval
         self.warm_up = warm_up
         self.checkpoint = resume_from
-        self._pairs: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        self.compound = interval_mode == "compound"
+        self.falling = warm_up_mode == "falling"
+        self.swap_interval = swap_interval
+        self.fused = fused
+        self._swapped: bool | None = None
+        self._views: Averages | None = None
+        self._due = 0
 
     def before_run(self, runner: BaseRunner) -> None:
         """Register the averages as buffers of the model."""
-        self._warn_of_order(runner)
-        model = unwrap(runner.model)
+        self._warn(runner)
+        model = self._model = unwrap(runner.model)
         parameters = dict(model.named_parameters())
-        names = {name: f"ema_{name.replace('.', '_')}" for name in parameters}
+        self._names = {name: f"ema_{name.replace('.', '_')}" for name in parameters}
         taken: dict[str, str] = {}
-        for name, buffer in names.items():
+        for name, buffer in self._names.items():
             if buffer in taken:
                 raise ConfigError(
                     f"EMAHook needs one buffer a parameter, but {taken[buffer]} and {name} would share {buffer}: "
@@ -62,47 +111,165 @@ class EMAHook(Hook):
                 )
             taken[buffer] = name
         for name, parameter in parameters.items():
-            model.register_buffer(names[name], parameter.data.clone())
+            model.register_buffer(self._names[name], parameter.data.clone())
         if self.checkpoint is not None:
             runner.resume(self.checkpoint)
-        buffers = dict(model.named_buffers())
-        self._pairs = [(parameter, buffers[names[name]]) for name, parameter in parameters.items()]
-        for name in parameters:  # of a file that was resumed before these buffers existed
-            saved = runner.claim(names[name])
+        for buffer in self._names.values():  # of a file that was resumed before these buffers existed
+            saved = runner.claim(buffer)
             if saved is not None:
-                buffers[names[name]].copy_(saved)
+                model.get_buffer(buffer).copy_(saved)
+        if self._swapped is None:
+            # a file that does not say so (MMCV's) was saved with the averages in place at an epoch's end; of a run
+            # that begins now both are equal
+            self._swapped = runner.by_epoch
+        self._pair_up()
+
+    @when(lambda hook: hook.swap_interval is not None)
+    def before_train_iter(self, runner: BaseRunner) -> None:
+        """Put the parameters back."""
+        self._take_back()
 
     def after_train_iter(self, runner: BaseRunner) -> None:
-        """Update the averages."""
-        step = runner.iter
-        if step % self.interval:
-            return
-        momentum = min(self.momentum, (1 + step) / (self.warm_up + step))
-        for parameter, average in self._pairs:
-            average.mul_(1 - momentum).add_(parameter.data, alpha=momentum)
+        """Update the averages; swap where an iteration is due."""
+        finished = runner.iter + 1
+        if (finished if self.compound else runner.iter) % self.interval == 0:
+            averages, momentum = self._current(), self.weight(runner.iter)
+            if self.fused:
+                averages.lerp(momentum)
+            else:
+                averages.update(momentum)
+        if self.swap_interval is not None and (finished % self.swap_interval == 0 or self.is_last_iter(runner)):
+            self._put_in_place()
+
+    def weight(self, step: int) -> float:
+        """Give the weight of the parameters in an update.
+
+        Args:
+            step: the iterations that were finished before the one that the update follows.
+        """
+        if not self.compound:
+            return self._momentum_at(step)
+        steps = range(max(0, step + 1 - self.interval), step + 1)
+        return 1 - math.prod(1 - self._momentum_at(one) for one in steps)
+
+    def _momentum_at(self, step: int) -> float:
+        if self.falling:
+            return max(self.momentum, (self.warm_up - 1) / (self.warm_up + step))
+        return min(self.momentum, (1 + step) / (self.warm_up + step))
 
     def after_train_epoch(self, runner: BaseRunner) -> None:
         """Put the averages in place of the parameters."""
-        self._swap()
+        self._put_in_place()
 
     def before_train_epoch(self, runner: BaseRunner) -> None:
         """Put the parameters back."""
-        self._swap()
+        self._take_back()
+
+    @when(lambda hook: hook.swap_interval is not None)
+    def after_run(self, runner: BaseRunner) -> None:
+        """Leave the averages in place."""
+        self._put_in_place()
+
+    def before_epoch(self, runner: BaseRunner) -> None:
+        """Put the parameters back once when an iteration-based run goes on from a file with the averages in place."""
+        if not runner.by_epoch and self.swap_interval is None:
+            self._take_back()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say which of the two the model's own parameters are now."""
+        return {} if self._swapped is None else {"swapped": self._swapped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with a file whose parameters are the averages, or the raw ones."""
+        self._swapped = state["swapped"]
+
+    # swapping ---------------------------------------------------------------------------------------------
+
+    def _put_in_place(self) -> None:
+        if not self._swapped:
+            self._swap()
+
+    def _take_back(self) -> None:
+        if self._swapped:
+            self._swap()
 
     def _swap(self) -> None:
-        # values, not storages, are exchanged: tensors taken from state_dict() earlier stay aliases
-        for parameter, average in self._pairs:
-            kept = parameter.data.clone()
-            parameter.data.copy_(average)
-            average.copy_(kept)
+        if not self._up_to_date().swap():
+            self._views = None
+        self._swapped = not self._swapped
 
-    def _warn_of_order(self, runner: BaseRunner) -> None:
+    # the tensors ------------------------------------------------------------------------------------------
+
+    def _tensors(self) -> tuple[list[nn.Parameter], list[torch.Tensor]]:
+        """Look up the parameters that the model has now, and their averages.
+
+        Raises:
+            HookError: one is gone, or has another shape.
+        """
+        found: dict[str, nn.Parameter] = dict(self._model.named_parameters())
+        parameters, averages = [], []
+        for name, buffer in self._names.items():
+            average = self._model.get_buffer(buffer)
+            parameter = found.get(name)
+            if parameter is None or parameter.shape != average.shape:
+                change = "is gone" if parameter is None else f"has become {tuple(parameter.shape)}"
+                raise HookError(
+                    f"EMAHook averages {name} of shape {tuple(average.shape)}, which {change} since the run began: "
+                    "change the model before the run"
+                )
+            parameters.append(parameter)
+            averages.append(average)
+        return parameters, averages
+
+    def _pair_up(self) -> Averages:
+        """Make views of the tensors where they are in memory now."""
+        parameters, averages = self._tensors()
+        self._views = Averages(parameters, averages)
+        self._watched: list[tuple[torch.Tensor, str]] = list(zip(parameters, self._names.values(), strict=True))
+        self._places = _places(parameters, averages)
+        return self._views
+
+    def _current(self) -> Averages:
+        """Give the views, new ones where tensors have moved: one pair is looked at an update, in turn."""
+        if self._views is None:
+            return self._pair_up()
+        if self._watched:
+            self._due = (self._due + 1) % len(self._watched)
+            parameter, buffer = self._watched[self._due]
+            average = self._model._buffers[buffer]
+            assert average is not None
+            if (parameter.data_ptr(), average.data_ptr()) != self._places[self._due]:
+                return self._pair_up()
+        return self._views
+
+    def _up_to_date(self) -> Averages:
+        """Give the views, new ones where any tensor has moved."""
+        parameters, averages = self._tensors()
+        if self._views is None or self._places != _places(parameters, averages):
+            return self._pair_up()
+        return self._views
+
+    def _warn(self, runner: BaseRunner) -> None:
+        if not runner.by_epoch and self.swap_interval is None:
+            runner.logger.warning(
+                "EMAHook in an iteration-based run averages, but what is evaluated and saved as the model's own stays "
+                "raw, as in MMCV: give it a swap_interval, that of the checkpoints and evaluations"
+            )
         for hook in runner.hooks:
             if hook is self:
                 return
             if isinstance(hook, CheckpointHook):
                 runner.logger.warning(
-                    "EMAHook runs after CheckpointHook, so checkpoints hold the raw weights as the model's own and a "
-                    "resume would train the averages: register EMAHook with priority='ABOVE_NORMAL'"
+                    "EMAHook runs after CheckpointHook, so checkpoints hold the raw weights as the model's own, and "
+                    "mmcv, resuming one, would train the averages: register EMAHook with priority='ABOVE_NORMAL'"
                 )
                 return
+
+
+def _places(parameters: list[nn.Parameter], averages: list[torch.Tensor]) -> list[tuple[int, int]]:
+    return [(one.data_ptr(), other.data_ptr()) for one, other in zip(parameters, averages, strict=True)]
+
+
+def _check_count(argument: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise ConfigError(f"EMAHook's {argument} must be a positive integer, not {value!r}")

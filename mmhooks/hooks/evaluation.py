@@ -4,93 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import torch
 from torch import nn
+from torch.utils.data import RandomSampler
 
-from mmhooks.checkpoint import plain
-from mmhooks.distributed import device_of, to_device
 from mmhooks.errors import ConfigError, HookError, nearest
-from mmhooks.hook import Hook
-from mmhooks.hooks.checkpoint import resolve_out_dir
+from mmhooks.evaluation import Metrics, Predict, measure, single_gpu_test
+from mmhooks.hook import when
+from mmhooks.hooks.best import KeepsBest
 from mmhooks.hooks.loggers.base import LoggerHook
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
 
-Predict = Callable[[nn.Module, Any], tuple[Any, Any]]
-
-
-class Metrics(Protocol):
-    """What EvalHook asks of ``metrics``; a torchmetrics MetricCollection is one."""
-
-    def update(self, preds: Any, target: Any) -> Any:
-        """Take a batch in."""
-
-    def compute(self) -> Mapping[str, Any]:
-        """Give the values by name."""
-
-    def reset(self) -> Any:
-        """Forget all batches."""
-
-    def to(self, device: Any) -> Any:
-        """Move to a device."""
-
-
-def single_gpu_test(model: nn.Module, data_loader: Any) -> list[Any]:
-    """Collect the model's results over a loader: ``model(return_loss=False, **batch)``, one list a batch.
-
-    The model is left in eval mode.
-    """
-    model.eval()
-    device = device_of(model)
-    results: list[Any] = []
-    with torch.no_grad():
-        for batch in data_loader:
-            results.extend(model(return_loss=False, **to_device(batch, device)))
-    return results
-
-
-@torch.no_grad()
-def measure(model: nn.Module, data_loader: Any, metrics: Metrics, predict: Predict) -> dict[str, float]:
-    """Measure a model with torchmetrics.
-
-    Args:
-        model: left in eval mode.
-        data_loader: what to measure on.
-        metrics: a torchmetrics ``MetricCollection``, reset before and after.
-        predict: ``predict(model, batch) -> (preds, target)``.
-
-    Returns:
-        Numbers by name.
-    """
-    model.eval()
-    device = device_of(model)
-    metrics.to(device)
-    metrics.reset()
-    for batch in data_loader:
-        preds, target = predict(model, to_device(batch, device))
-        metrics.update(preds, target)
-    values = metrics.compute()
-    metrics.reset()
-    if not isinstance(values, Mapping):
-        raise HookError("metrics must be a torchmetrics MetricCollection, as in MetricCollection({'acc': metric})")
-    for name, value in values.items():
-        if isinstance(value, torch.Tensor) and value.numel() != 1:
-            raise HookError(f"the metric {name!r} gives {value.numel()} values, not one: average it over the classes")
-    return {name: float(value) for name, value in values.items()}
-
 
 @HOOKS.register_module()
-class EvalHook(Hook):
+class EvalHook(KeepsBest):
     """Evaluate every few epochs or iterations, log the result, and save the best model.
 
     What to measure is said in one of two ways: ``metrics`` and ``predict`` (torchmetrics), or MMCV's way, in
     which ``dataloader.dataset.evaluate(results, logger=..., **eval_kwargs)`` gets what ``test_fn`` collected.
 
-    As in MMCV, the model stays in eval mode afterwards; the next train epoch sets it back.
+    In several processes every one of them goes through the whole loader; `DistEvalHook` shares the work.
+
+    A subclass may override ``_do_evaluate(runner)``, which by default tests the model, hands what comes out to
+    `evaluate` and its score to ``_save_ckpt(runner, score)``; and ``_should_evaluate(runner)``.
 
     Args:
         dataloader: what to evaluate on.
@@ -103,13 +41,19 @@ class EvalHook(Hook):
         test_fn: ``test_fn(model, dataloader) -> results``; `single_gpu_test` by default.
         greater_keys: names (or parts of them) for which greater is better.
         less_keys: names (or parts of them) for which less is better.
-        out_dir: a folder other than the work_dir for the best checkpoint.
-        metrics: a torchmetrics ``MetricCollection``.
+        out_dir: a folder (or URL) other than the work_dir for the best checkpoint; the work_dir's name is added.
+        file_client_args: MMCV's arguments of the store of ``out_dir``.
+        metrics: a torchmetrics ``MetricCollection``. Without ``predict``, names (or anything else that cannot
+            ``compute``) are one of the ``eval_kwargs``.
         predict: ``predict(model, batch) -> (preds, target)`` for ``metrics``.
+        zero_counts: a score of 0 may be the best one; in MMCV it never is.
+        restore_mode: put every module back into the mode that it was in. As in MMCV, the model otherwise stays in
+            eval mode until the runner next sets it back: at an epoch's start, iteration-based at every iteration.
         **eval_kwargs: reach ``dataset.evaluate``.
 
     Raises:
         ConfigError: an argument out of range, a rule that is none or that cannot be inferred.
+        TypeError: the ``dataloader`` is no sized loader.
 
     Example:
         >>> EvalHook(loader, save_best="accuracy",
@@ -117,10 +61,7 @@ class EvalHook(Hook):
         ...          predict=lambda model, batch: (model(batch["img"]), batch["label"]))
     """
 
-    default_greater_keys: Sequence[str] = (
-        "acc", "top", "AR@", "auc", "precision", "mAP", "mDice", "mIoU", "mAcc", "aAcc",
-    )  # fmt: skip
-    default_less_keys: Sequence[str] = ("loss",)
+    _shares_work = False
 
     def __init__(
         self,
@@ -130,193 +71,201 @@ class EvalHook(Hook):
         by_epoch: bool = True,
         save_best: str | None = None,
         rule: str | None = None,
-        test_fn: Callable[[nn.Module, Any], Any] | None = None,
+        test_fn: Callable[..., Any] | None = None,
         greater_keys: str | Sequence[str] | None = None,
         less_keys: str | Sequence[str] | None = None,
         out_dir: str | None = None,
+        file_client_args: Mapping[str, Any] | None = None,
+        *,
         metrics: Metrics | None = None,
         predict: Predict | None = None,
+        zero_counts: bool = False,
+        restore_mode: bool = False,
         **eval_kwargs: Any,
     ) -> None:
-        if not hasattr(dataloader, "__iter__") or not hasattr(dataloader, "__len__"):
-            raise TypeError(f"EvalHook's dataloader must be a sized loader, not {type(dataloader).__name__}")
-        if interval <= 0:
-            raise ConfigError(f"EvalHook's interval must be a positive number, not {interval}")
-        if start is not None and start < 0:
-            raise ConfigError(f"EvalHook's start must be 0 or later, not {start}")
-        if (metrics is None) != (predict is None):
-            raise ConfigError(
-                "EvalHook takes metrics and predict together: metrics=MetricCollection(...), "
-                "predict=lambda model, batch: (preds, target)"
-            )
-        if metrics is None and not hasattr(getattr(dataloader, "dataset", None), "evaluate"):
-            raise ConfigError(
-                "EvalHook does not know what to measure: give it metrics=MetricCollection(...) and "
-                "predict=lambda model, batch: (preds, target), or the data set a method "
-                "evaluate(results, logger=None, **kwargs) -> dict"
-            )
+        if predict is None and metrics is not None and not hasattr(metrics, "compute"):
+            eval_kwargs["metrics"], metrics = metrics, None
+        super().__init__(save_best, rule, greater_keys, less_keys, out_dir, file_client_args, by_epoch)
         self.dataloader = dataloader
         self.start = start
         self.interval = interval
-        self.by_epoch = by_epoch
-        self.save_best = save_best
-        self.rule = rule
-        self.test_fn = test_fn or single_gpu_test
-        self.greater_keys = _as_keys(greater_keys, self.default_greater_keys)
-        self.less_keys = _as_keys(less_keys, self.default_less_keys)
-        self.out_dir = out_dir
+        self.test_fn: Callable[..., Any] = single_gpu_test if test_fn is None else test_fn
         self.metrics = metrics
         self.predict = predict
+        self.zero_counts = zero_counts
+        self.restore_mode = restore_mode
         self.eval_kwargs = eval_kwargs
-        self.key_indicator = save_best
-        self._initial = True
-        if rule not in (None, "greater", "less"):
+        self.initial_flag = True
+        self._check()
+
+    def _check(self) -> None:
+        name = type(self).__name__
+        if not hasattr(self.dataloader, "__iter__") or not hasattr(self.dataloader, "__len__"):
+            raise TypeError(f"{name}'s dataloader must be a sized loader, not {type(self.dataloader).__name__}")
+        if not isinstance(self.interval, int) or self.interval <= 0:
+            raise ConfigError(f"{name}'s interval must be a positive integer, not {self.interval!r}")
+        if self.start is not None and (not isinstance(self.start, int) or self.start < 0):
+            raise ConfigError(f"{name}'s start must be 0 or a later epoch or iteration, or None, not {self.start!r}")
+        for argument in ("zero_counts", "restore_mode"):
+            if not isinstance(getattr(self, argument), bool):
+                raise ConfigError(f"{name}'s {argument} must be True or False, not {getattr(self, argument)!r}")
+        if not callable(self.test_fn):
+            raise ConfigError(f"{name}'s test_fn must be a function of the model and the loader, not {self.test_fn!r}")
+        if (self.metrics is None) != (self.predict is None):
             raise ConfigError(
-                f"rule must be 'greater', 'less' or None, not {rule!r}{nearest(rule, ('greater', 'less'))}"
+                f"{name} takes metrics and predict together: metrics=MetricCollection(...), "
+                "predict=lambda model, batch: (preds, target)"
             )
-        if save_best is not None and save_best != "auto":
-            self.rule = rule or self._infer_rule(save_best)
+        own_way = type(self).evaluate is not EvalHook.evaluate
+        if not own_way and self.metrics is None and not hasattr(getattr(self.dataloader, "dataset", 0), "evaluate"):
+            raise ConfigError(
+                f"{name} does not know what to measure: give it metrics=MetricCollection(...) and "
+                "predict=lambda model, batch: (preds, target), or the data set a method "
+                "evaluate(results, logger=None, **kwargs) -> dict"
+            )
+
+    # when -------------------------------------------------------------------------------------------------
 
     def before_run(self, runner: BaseRunner) -> None:
-        """Make room in ``runner.meta`` for the best score."""
-        self._initial = True
-        if self.save_best is None:
-            return
-        if runner.work_dir is None and self.out_dir is None:
-            raise ConfigError("EvalHook(save_best=...) has nowhere to write: give the runner a work_dir")
-        if runner.meta is None:
-            runner.meta = {}
-        runner.meta.setdefault("hook_msgs", {})
+        """Find the best file so far; warn of what would not work."""
+        if self.by_epoch and not runner.by_epoch:
+            runner.logger.warning("EvalHook(by_epoch=True) never evaluates in an iteration-based run: by_epoch=False")
+        if runner.world_size > 1 and not self._shares_work:
+            runner.logger.warning(
+                "EvalHook goes through the whole loader in each of %d processes, whose scores may differ by their "
+                "BatchNorm statistics: use DistEvalHook",
+                runner.world_size,
+            )
+        if self.metrics is None and _shuffles(self.dataloader):
+            runner.logger.warning(
+                "EvalHook's loader shuffles, so dataset.evaluate gets its results in another order than the data "
+                "set's: shuffle=False"
+            )
+        self._find_best(runner)
 
+    @when(lambda hook: hook.by_epoch)
     def before_train_epoch(self, runner: BaseRunner) -> None:
         """Evaluate before training when the run begins at or after ``start``."""
-        if self.by_epoch and self._initial:
+        if self.by_epoch and self.initial_flag:
             if self.start is not None and runner.epoch >= self.start:
                 self.after_train_epoch(runner)
-            self._initial = False
+            self.initial_flag = False
 
+    @when(lambda hook: not hook.by_epoch)
     def before_train_iter(self, runner: BaseRunner) -> None:
         """Evaluate before training when the run begins at or after ``start``."""
-        if not self.by_epoch and self._initial:
+        if not self.by_epoch and self.initial_flag:
             if self.start is not None and runner.iter >= self.start:
                 self.after_train_iter(runner)
-            self._initial = False
+            self.initial_flag = False
 
+    @when(lambda hook: hook.by_epoch)
     def after_train_epoch(self, runner: BaseRunner) -> None:
         """Evaluate when an epoch is due."""
-        if self.by_epoch and self._is_due(runner):
-            self._evaluate(runner)
+        if self.by_epoch and self._should_evaluate(runner):
+            self._perform(runner)
 
+    @when(lambda hook: not hook.by_epoch)
     def after_train_iter(self, runner: BaseRunner) -> None:
         """Evaluate when an iteration is due."""
-        if self.by_epoch or not self._is_due(runner):
+        if self.by_epoch or not self._should_evaluate(runner):
             return
         # what was collected from training is logged first, or its averages would mix with the evaluation's
         for hook in list(runner.hooks):
             if isinstance(hook, LoggerHook):
                 hook.after_train_iter(runner)
         runner.log_buffer.clear()
-        self._evaluate(runner)
+        self._perform(runner)
 
-    def evaluate(self, runner: BaseRunner) -> dict[str, Any]:
-        """Measure the runner's model as it is now.
+    def _should_evaluate(self, runner: BaseRunner) -> bool:
+        finished = (runner.epoch if self.by_epoch else runner.iter) + 1
+        if self.start is None:
+            return finished % self.interval == 0
+        return finished >= self.start and (finished - self.start) % self.interval == 0
+
+    # what -------------------------------------------------------------------------------------------------
+
+    def _perform(self, runner: BaseRunner) -> None:
+        modes = [(module, module.training) for module in runner.model.modules()] if self.restore_mode else []
+        try:
+            self._do_evaluate(runner)
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def _do_evaluate(self, runner: BaseRunner) -> None:
+        results = self._test(runner.model, runner.work_dir)
+        if not self._has_results():
+            return
+        runner.log_buffer.output["eval_iter_num"] = len(self.dataloader)
+        score = self.evaluate(runner, results)
+        if self.save_best and (score or (self.zero_counts and score is not None)):
+            self._save_ckpt(runner, score)
+
+    def evaluate(self, runner: BaseRunner, results: Any) -> Any:
+        """Judge the results of a test, and log the values.
+
+        Args:
+            runner: whose log buffer takes the values.
+            results: what ``test_fn`` collected; with ``metrics``, the values themselves.
 
         Returns:
-            Values by name.
+            The score by which the best model is kept; None without ``save_best`` or without values.
         """
-        return self.measure(runner.model, runner.logger)
+        values = self._values(results, runner.logger)
+        runner.log_buffer.output.update(values)
+        runner.log_buffer.ready = True
+        if self.save_best is None:
+            return None
+        if not values:
+            runner.logger.warning("the evaluation gave no values, so no best checkpoint is kept this time")
+            return None
+        if self.key_indicator == "auto":
+            self._init_rule(self.rule, next(iter(values)))
+        assert self.key_indicator is not None
+        try:
+            return values[self.key_indicator]
+        except KeyError:
+            raise HookError(
+                f"{type(self).__name__}(save_best={self.key_indicator!r}), but the evaluation gave "
+                f"{', '.join(values)}{nearest(self.key_indicator, values)}"
+            ) from None
 
     def measure(self, model: nn.Module, logger: logging.Logger) -> dict[str, Any]:
-        """Measure a model outside of a run too.
+        """Measure a model outside of a run.
 
         Args:
             model: left in eval mode.
             logger: reaches ``dataset.evaluate``.
 
         Returns:
-            Values by name.
+            Values by name; none on a rank that gets no results.
         """
-        if self.metrics is not None:
-            assert self.predict is not None
+        results = self._test(model, None)
+        return dict(self._values(results, logger)) if self._has_results() else {}
+
+    def _test(self, model: nn.Module, work_dir: str | None) -> Any:
+        if self.metrics is not None and self.predict is not None:
             return measure(model, self.dataloader, self.metrics, self.predict)
-        results = self.test_fn(model, self.dataloader)
-        return dict(self.dataloader.dataset.evaluate(results, logger=logger, **self.eval_kwargs))
+        return self.test_fn(model, self.dataloader)
 
-    def _is_due(self, runner: BaseRunner) -> bool:
-        finished = (runner.epoch if self.by_epoch else runner.iter) + 1
-        if self.start is None:
-            return finished % self.interval == 0
-        return finished >= self.start and (finished - self.start) % self.interval == 0
+    def _has_results(self) -> bool:
+        """Tell whether this process is one that judges what a test gave."""
+        return True
 
-    def _evaluate(self, runner: BaseRunner) -> None:
-        values = self.evaluate(runner)
-        runner.log_buffer.output["eval_iter_num"] = len(self.dataloader)
-        runner.log_buffer.output.update(values)
-        runner.log_buffer.ready = True
-        if self.save_best is None:
-            return
-        if not values:
-            runner.logger.warning("the evaluation gave no values, so no best checkpoint is kept this time")
-            return
-        score = self._score(values)
-        if score:  # MMCV's truth test: a score of 0 is never the best
-            self._keep_best(runner, score)
-
-    def _score(self, values: Mapping[str, Any]) -> Any:
-        if self.key_indicator == "auto":
-            self.key_indicator = next(iter(values))
-            self.rule = self.rule or self._infer_rule(self.key_indicator)
-        assert self.key_indicator is not None
-        try:
-            return plain(values[self.key_indicator])
-        except KeyError:
+    def _values(self, results: Any, logger: logging.Logger) -> Mapping[str, Any]:
+        if self.metrics is None:
+            results = self.dataloader.dataset.evaluate(results, logger=logger, **self.eval_kwargs)
+        if not isinstance(results, Mapping):
+            source = (
+                "dataset.evaluate" if self.metrics is None else "_do_evaluate (which metrics need as EvalHook has it)"
+            )
             raise HookError(
-                f"EvalHook(save_best={self.key_indicator!r}), but the evaluation gave {', '.join(values)}"
-                f"{nearest(self.key_indicator, values)}"
-            ) from None
-
-    def _keep_best(self, runner: BaseRunner, score: Any) -> None:
-        assert runner.meta is not None
-        messages = runner.meta["hook_msgs"]
-        best = messages.get("best_score", -inf if self.rule == "greater" else inf)
-        if not (score > best if self.rule == "greater" else score < best):
-            return
-        unit, number = ("epoch", runner.epoch + 1) if self.by_epoch else ("iter", runner.iter + 1)
-        folder = resolve_out_dir(self.out_dir, runner.work_dir)
-        name = f"best_{self.key_indicator}_{unit}_{number}.pth"
-        before = dict(messages)
-        messages["best_score"] = score
-        messages["best_ckpt"] = str(folder / name)
-        try:
-            runner.save_checkpoint(str(folder), filename_tmpl=name, create_symlink=False)
-        except BaseException:
-            runner.meta["hook_msgs"] = before
-            raise
-        previous = before.get("best_ckpt")
-        if previous and previous != messages["best_ckpt"] and runner.rank == 0:
-            Path(previous).unlink(missing_ok=True)  # only now that the better one is on the disk
-        runner.logger.info("Now best checkpoint is saved as %s.", name)
-        runner.logger.info("Best %s is %0.4f at %d %s.", self.key_indicator, score, number, unit)
-
-    def _infer_rule(self, key: str) -> str:
-        folded = key.lower()
-        greater = [part.lower() for part in self.greater_keys]
-        less = [part.lower() for part in self.less_keys]
-        if folded in greater:
-            return "greater"
-        if folded in less:
-            return "less"
-        if any(part in folded for part in greater):
-            return "greater"
-        if any(part in folded for part in less):
-            return "less"
-        raise ConfigError(
-            f"EvalHook cannot tell whether a greater or a smaller {key!r} is better: "
-            "say so with rule='greater' or rule='less'"
-        )
+                f"{type(self).__name__} needs values by name, a dict; {source} gave a {type(results).__name__}"
+            )
+        return results
 
 
-def _as_keys(keys: str | Sequence[str] | None, default: Sequence[str]) -> Sequence[str]:
-    if keys is None:
-        return default
-    return (keys,) if isinstance(keys, str) else keys
+def _shuffles(dataloader: Any) -> bool:
+    sampler = getattr(dataloader, "sampler", None)
+    return isinstance(sampler, RandomSampler) or getattr(sampler, "shuffle", False) is True

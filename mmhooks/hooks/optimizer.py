@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from mmhooks.errors import ConfigError, HookError, ModelError
+from mmhooks.errors import ConfigError, HookError, ModelError, nearest
 from mmhooks.hook import Hook
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
+
+#: The keys of grad_clip.
+CLIP_KEYS = tuple(inspect.signature(nn.utils.clip_grad_norm_).parameters)[1:]
 
 
 @HOOKS.register_module()
 class OptimizerHook(Hook):
     """Zero the gradients, go backward from ``runner.outputs["loss"]``, clip if wanted, and step.
 
+    The other optimizer hooks are this sequence too, with groups of iterations or a loss scaler as parts of it.
+    Only the gradients of the optimizer's own parameters are zeroed: those of others in the model add up and count
+    in the norm, as in MMCV.
+
     Args:
         grad_clip: arguments of ``torch.nn.utils.clip_grad_norm_`` such as ``dict(max_norm=35, norm_type=2)``.
-            The norm before clipping is logged as ``grad_norm``.
+            The norm before clipping is logged as ``grad_norm``; it stays on the device until then.
+        detect_anomalous_params: log, as errors, the parameters that the loss does not depend on, at every
+            iteration: slow, for debugging only.
 
     Raises:
-        ConfigError: a grad_clip without max_norm.
+        ConfigError: an argument that cannot be used.
+
+    Example:
+        >>> runner.register_optimizer_hook(dict(grad_clip=dict(max_norm=35)))
     """
 
-    def __init__(self, grad_clip: Mapping[str, Any] | None = None) -> None:
-        if grad_clip is not None and (not isinstance(grad_clip, Mapping) or "max_norm" not in grad_clip):
-            raise ConfigError(f"grad_clip must be a dict such as dict(max_norm=35, norm_type=2), not {grad_clip!r}")
+    # for subclasses with an __init__ of their own that does not call this one
+    grad_clip: Mapping[str, Any] | None = None
+    detect_anomalous_params = False
+    #: Scales the loss, where that is wanted.
+    loss_scaler: torch.amp.GradScaler | None = None
+    #: Whether gradients are kept from one iteration to the next, and exchanged between processes only for a step.
+    _accumulates = False
+    skip_exchange = False
+    _runner: BaseRunner | None = None
+
+    def __init__(self, grad_clip: Mapping[str, Any] | None = None, detect_anomalous_params: bool = False) -> None:
+        _check_clip(grad_clip)
         self.grad_clip = grad_clip
+        self.detect_anomalous_params = check_flag("detect_anomalous_params", detect_anomalous_params)
 
     def before_run(self, runner: BaseRunner) -> None:
         """Check that this hook alone steps the one optimizer there is."""
@@ -44,27 +68,93 @@ class OptimizerHook(Hook):
             )
         if runner.optimizer is None:
             raise HookError(f"{type(self).__name__} has nothing to step: give the runner an optimizer")
+        self._runner = runner
 
     def after_train_iter(self, runner: BaseRunner) -> None:
         """Do all of it."""
-        runner.zero_grad(runner.optimizer)
-        runner.backward(self._loss(runner))
-        self._step(runner)
-
-    def _loss(self, runner: BaseRunner) -> torch.Tensor:
+        accumulates, scaler, optimizer = self._accumulates, self.loss_scaler, runner.optimizer
+        if not accumulates:
+            runner.zero_grad(optimizer)
         try:
-            loss: torch.Tensor = runner.outputs["loss"]
+            loss = runner.outputs["loss"]
         except (KeyError, TypeError):
             raise ModelError(f"{runner.model_name}.train_step() must return a dict with the key 'loss'") from None
-        return loss
-
-    def _step(self, runner: BaseRunner) -> None:
+        if self.detect_anomalous_params:
+            self.detect_anomalous_parameters(loss, runner)
+        if accumulates:
+            loss = loss / self._get_loss_factor(runner)
+        if scaler is not None:
+            loss = scaler.scale(loss)
+        runner.backward(loss)
+        if self.skip_exchange:
+            runner.resume_exchange()
+        if accumulates and not self._ends_group(runner):
+            return
+        if scaler is not None:
+            scaler.unscale_(optimizer)
         if self.grad_clip is not None:
-            norm = runner.clip_grads(runner.model.parameters(), **self.grad_clip)
-            if norm is not None:
-                # kept as a tensor: a number would wait for the device at every iteration
-                runner.log_buffer.update({"grad_norm": norm.detach()}, runner.outputs["num_samples"])
-        runner.optimizer_step(runner.optimizer)
+            self._clip(runner)
+        runner.optimizer_step(optimizer, scaler)
+        if scaler is not None:
+            self._update_scale(runner)
+        if accumulates:
+            runner.zero_grad(optimizer)
+
+    def clip_grads(self, params: Iterable[nn.Parameter]) -> torch.Tensor | None:
+        """Clip the gradients of parameters by ``grad_clip``.
+
+        Args:
+            params: those that are frozen or without a gradient are passed over.
+
+        Returns:
+            The norm before clipping (0-d, on the device), or None when nothing has a gradient.
+        """
+        if self.grad_clip is None:
+            raise HookError(f"{type(self).__name__} has no grad_clip to clip by: give it grad_clip=dict(max_norm=35)")
+        if self._runner is not None:
+            return self._runner.clip_grads(params, **self.grad_clip)
+        found = [p for p in params if p.requires_grad and p.grad is not None]
+        return nn.utils.clip_grad_norm_(found, **self.grad_clip) if found else None
+
+    def detect_anomalous_parameters(self, loss: torch.Tensor, runner: BaseRunner) -> None:
+        """Log, as errors, the trainable parameters that are not in the graph of a loss.
+
+        Args:
+            loss: what `after_train_iter` would go backward from.
+            runner: its model is looked through.
+        """
+        reached = _leaves(loss)
+        for name, parameter in runner.model.named_parameters():
+            if parameter.requires_grad and parameter not in reached:
+                runner.logger.log(
+                    logging.ERROR,
+                    "the loss does not depend on %s, of shape %s: forward does not use it, or not for the loss",
+                    name,
+                    tuple(parameter.shape),
+                )
+
+    # parts of the sequence ----------------------------------------------------------------------------------
+
+    def _clip(self, runner: BaseRunner) -> None:
+        self._runner = runner
+        # looked up at each step: what is trained may change during a run
+        norm = self.clip_grads(runner.model.parameters())
+        if norm is not None:
+            # kept as a tensor: a number would wait for the device at every iteration
+            runner.log_buffer.update({"grad_norm": norm}, runner.outputs["num_samples"])
+
+    def _get_loss_factor(self, runner: BaseRunner) -> int:
+        """Say what the loss of this iteration is divided by."""
+        return 1
+
+    def _ends_group(self, runner: BaseRunner) -> bool:
+        """Tell whether a step follows this iteration."""
+        return True
+
+    def _update_scale(self, runner: BaseRunner) -> None:
+        """Let the loss scaler draw its conclusions from the step."""
+        assert self.loss_scaler is not None
+        self.loss_scaler.update()
 
 
 @HOOKS.register_module()
@@ -76,46 +166,131 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
 
     Args:
         cumulative_iters: the size of a group, in iterations.
+        skip_exchange: under DistributedDataParallel, exchange gradients only in the last iteration of a group.
+            The sum is taken in another order then: weights differ by about 3e-8.
         **kwargs: see `OptimizerHook`.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+
+    Example:
+        >>> runner.register_optimizer_hook(dict(type="GradientCumulativeOptimizerHook", cumulative_iters=4))
     """
 
-    def __init__(self, cumulative_iters: int = 1, **kwargs: Any) -> None:
+    _accumulates = True
+    divisible_iters = 0
+    remainder_iters = 0
+    initialized = False
+
+    def __init__(self, cumulative_iters: int = 1, skip_exchange: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(cumulative_iters, int) or cumulative_iters <= 0:
+        if not isinstance(cumulative_iters, int) or isinstance(cumulative_iters, bool) or cumulative_iters <= 0:
             raise ConfigError(f"cumulative_iters must be a positive integer, not {cumulative_iters!r}")
         self.cumulative_iters = cumulative_iters
-        self.divisible_iters = 0
+        self.skip_exchange = check_flag("skip_exchange", skip_exchange)
 
     def before_run(self, runner: BaseRunner) -> None:
-        """Say what may surprise."""
+        """Begin anew: the length of the run is looked at in its first iteration, when a resume has happened."""
         super().before_run(runner)
-        self.divisible_iters = 0
-        if self.cumulative_iters == 1:
-            return
-        if runner.iter % self.cumulative_iters:
+        self.initialized = False
+
+    def before_train_iter(self, runner: BaseRunner) -> None:
+        """Pause the exchange of gradients where no step follows: forward reads that switch already."""
+        if self.skip_exchange:
+            if self._ends_group(runner):
+                runner.resume_exchange()
+            else:
+                runner.pause_exchange()
+
+    def has_batch_norm(self, module: nn.Module) -> bool:
+        """Tell whether a module has batch norm somewhere inside."""
+        return any(isinstance(one, nn.modules.batchnorm._BatchNorm) for one in module.modules())
+
+    def _init(self, runner: BaseRunner) -> None:
+        """Look at the length of the run, and say what may surprise."""
+        if runner.max_iters is None:
+            raise HookError(
+                f"{type(self).__name__} divides the last group by its own size, so it must know how long "
+                "the run is: give max_epochs or max_iters"
+            )
+        group = self.cumulative_iters
+        self.remainder_iters = runner.max_iters % group
+        self.divisible_iters = runner.max_iters - self.remainder_iters
+        self.initialized = True
+        if runner.iter % group:
             runner.logger.warning(
                 "the run goes on at iteration %d, inside a group of %d: the gradients of its first part are lost",
                 runner.iter,
-                self.cumulative_iters,
+                group,
             )
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in runner.model.modules()):
+        if group > 1 and self.has_batch_norm(runner.model):
             runner.logger.warning("gradients are accumulated, but BatchNorm still sees one batch at a time")
-
-    def after_train_iter(self, runner: BaseRunner) -> None:
-        """Go backward, and step at the end of a group."""
-        if not self.divisible_iters:
-            self._count(runner)
-        whole = runner.iter < self.divisible_iters
-        runner.backward(self._loss(runner) / (self.cumulative_iters if whole else self._rest))
-        if self.every_n_iters(runner, self.cumulative_iters) or self.is_last_iter(runner):
-            self._step(runner)
-            runner.zero_grad(runner.optimizer)
-
-    def _count(self, runner: BaseRunner) -> None:
-        if runner.max_iters is None:
-            raise HookError(
-                "GradientCumulativeOptimizerHook divides the last group by its own size, so it must know how long "
-                "the run is: give max_epochs or max_iters"
+        if self.remainder_iters:
+            runner.logger.warning(
+                "%d iterations are no multiple of cumulative_iters=%d: the losses of the last %d are divided by %d",
+                runner.max_iters,
+                group,
+                self.remainder_iters,
+                self.remainder_iters,
             )
-        self._rest = runner.max_iters % self.cumulative_iters
-        self.divisible_iters = runner.max_iters - self._rest
+
+    def _get_loss_factor(self, runner: BaseRunner) -> int:
+        if not self.initialized:
+            self._init(runner)
+        rest = self.remainder_iters
+        # max_iters is asked each time: a hook may move the end of the run
+        if not rest or runner.max_iters is None or runner.iter < runner.max_iters - rest:
+            return self.cumulative_iters
+        return rest
+
+    def _ends_group(self, runner: BaseRunner) -> bool:
+        return self.every_n_iters(runner, self.cumulative_iters) or self.is_last_iter(runner)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Check that an argument is a bool.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
+def _check_clip(grad_clip: Any) -> None:
+    if grad_clip is None:
+        return
+    if not isinstance(grad_clip, Mapping) or not grad_clip:
+        raise ConfigError(f"grad_clip must be a dict such as dict(max_norm=35, norm_type=2), not {grad_clip!r}")
+    for key in grad_clip:
+        if key not in CLIP_KEYS:
+            raise ConfigError(
+                f"grad_clip has the key {key!r}, which clip_grad_norm_ does not take: it takes "
+                f"{', '.join(CLIP_KEYS)}{nearest(str(key), CLIP_KEYS)}"
+            )
+    if "max_norm" not in grad_clip:
+        raise ConfigError(f"grad_clip needs max_norm, as in dict(max_norm=35, norm_type=2); it is {grad_clip!r}")
+    for key in ("max_norm", "norm_type"):
+        value = grad_clip.get(key, 2)
+        if isinstance(value, bool) or not (value == "inf" or (isinstance(value, int | float) and value > 0)):
+            raise ConfigError(f"grad_clip's {key} must be a positive number, not {value!r}")
+    for key in ("error_if_nonfinite", "foreach"):
+        if grad_clip.get(key) is not None:
+            check_flag(f"grad_clip's {key}", grad_clip[key])
+
+
+def _leaves(loss: torch.Tensor) -> set[torch.Tensor]:
+    """Collect the tensors at the ends of a loss' graph."""
+    found: set[torch.Tensor] = set()
+    seen: set[Any] = set()
+    open_nodes: list[Any] = [loss.grad_fn]
+    while open_nodes:  # not recursive: graphs are deep
+        node = open_nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(node.variable)
+        open_nodes.extend(parent for parent, _ in node.next_functions)
+    return found

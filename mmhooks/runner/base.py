@@ -200,10 +200,21 @@ class BaseRunner(Checkpointing):
     def call_hook(self, fn_name: str) -> None:
         """Call every hook that overrides a point.
 
+        A hook that is registered meanwhile takes part at once if its turn is still to come.
+
         Args:
             fn_name: one of the ten points, ``before_epoch`` and the like, or a method name of some hook.
+
+        Raises:
+            HookError: no hook knows the name.
         """
-        self.call_table.call(fn_name, self)
+        table = self.call_table
+        entry = table.entries.get(fn_name) or table.entry(fn_name)
+        for call in entry.calls:
+            call(self)
+            if entry.stale:
+                table.go_on(fn_name, self, entry, call)
+                return
 
     def get_hook_info(self) -> str:
         """Describe which hooks are called at each point, in which order."""

@@ -75,7 +75,8 @@ class EpochBasedRunner(BaseRunner):
         self._max_iters = self._max_epochs * len(data_loader)
         self.call_hook("before_train_epoch")
         move, call_hook, run_iter = mover(device_of(self.model)), self.call_hook, self.run_iter
-        for self.inner_iter, batch in enumerate(self.data_loader):
+        for i, batch in enumerate(self.data_loader):
+            self.inner_iter = i
             self.data_batch = move(batch)
             call_hook("before_train_iter")
             run_iter(self.data_batch, train_mode=True, **kwargs)
@@ -95,7 +96,8 @@ class EpochBasedRunner(BaseRunner):
         self.data_loader = data_loader
         self.call_hook("before_val_epoch")
         move = mover(device_of(self.model))
-        for self.inner_iter, batch in enumerate(self.data_loader):
+        for i, batch in enumerate(self.data_loader):
+            self.inner_iter = i
             self.data_batch = move(batch)
             self.call_hook("before_val_iter")
             self.run_iter(self.data_batch, train_mode=False)

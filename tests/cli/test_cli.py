@@ -106,7 +106,7 @@ def test_load_from_takes_the_weights_and_begins_at_the_first_epoch(trained, tmp_
         "train", CONFIG, "--work-dir", tmp_path / "w", "--load-from", trained / "latest.pth", "--seed", 5,
         "--cfg-options", "runner.max_epochs=1", "data.samples_per_gpu=256",
     )  # fmt: skip
-    assert "loaded the weights" in output
+    assert "load checkpoint from" in output
     assert lines(tmp_path / "w")[0]["seed"] == 5
 
 

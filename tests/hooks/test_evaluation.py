@@ -1,3 +1,5 @@
+import fsspec
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -64,9 +66,15 @@ def train(runner, hook, batches):
 @pytest.mark.parametrize("by_epoch", [True, False])
 def test_when(make_runner, batches, at, arguments, due, by_epoch):
     hook, seen = EvalHook(loader(), by_epoch=by_epoch, **arguments), []
-    hook.evaluate = lambda runner: seen.append(runner.epoch + 1 if by_epoch else runner.iter + 1) or {}
+    hook.evaluate = lambda runner, results: seen.append(runner.epoch + 1 if by_epoch else runner.iter + 1)
     train(make_runner(max_epochs=6) if by_epoch else make_runner(IterBasedRunner, max_iters=6), hook, batches)
     assert seen == due
+
+
+@pytest.mark.parametrize(("by_epoch", "unit"), [(True, "epoch"), (False, "iter")])
+def test_points_of_the_other_unit_are_not_called(by_epoch, unit):
+    stages = EvalHook(loader(), by_epoch=by_epoch).get_triggered_stages()
+    assert stages == ["before_run", f"before_train_{unit}", f"after_train_{unit}"]
 
 
 def test_start_0_evaluates_before_training_too(make_runner, batches):
@@ -87,7 +95,7 @@ def test_torchmetrics_measure_the_model(make_runner, batches):
     runner.register_optimizer_hook({})
     train(runner, hook, batches)
     scores = torch.cat([predict(runner.model, batch)[0].argmax(1) == batch["y"] for batch in batches])
-    assert hook.evaluate(runner) == {"accuracy": pytest.approx(float(scores.float().mean()))}
+    assert hook.measure(runner.model, runner.logger) == {"accuracy": pytest.approx(float(scores.float().mean()))}
     assert runner.log_buffer.output["accuracy"] == pytest.approx(float(scores.float().mean()))
     assert not runner.model.training
 
@@ -96,11 +104,11 @@ def test_metrics_begin_anew_each_time(make_runner, batches):
     metrics = MetricCollection({"x_acc": MulticlassAccuracy(2, average="micro")})
     hook = EvalHook(batches, metrics=metrics, predict=predict)
     runner = make_runner(max_epochs=1)
-    first = hook.evaluate(runner)
+    first = hook.measure(runner.model, runner.logger)
     with torch.no_grad():
         runner.model.last.bias += torch.tensor([100.0, 0.0])
     share = sum(int((batch["y"] == 0).sum()) for batch in batches) / 17
-    assert hook.evaluate(runner) == {"x_acc": pytest.approx(share)}
+    assert hook.measure(runner.model, runner.logger) == {"x_acc": pytest.approx(share)}
     assert first.keys() == {"x_acc"}
 
 
@@ -168,8 +176,20 @@ def test_own_keys():
     ("arguments", "error", "message"),
     [
         ({"dataloader": iter([])}, TypeError, "must be a sized loader, not list_iterator"),
-        ({"interval": 0}, ConfigError, "interval must be a positive number, not 0"),
-        ({"start": -1}, ConfigError, "start must be 0 or later"),
+        ({"interval": 0}, ConfigError, "EvalHook's interval must be a positive integer, not 0"),
+        ({"interval": 0.5}, ConfigError, "interval must be a positive integer, not 0.5"),
+        ({"start": -1}, ConfigError, "start must be 0 or a later epoch or iteration, or None, not -1"),
+        ({"start": "2"}, ConfigError, "start must be 0 or a later epoch or iteration, or None, not '2'"),
+        ({"by_epoch": "no"}, ConfigError, "by_epoch must be True or False, not 'no'"),
+        ({"zero_counts": 1}, ConfigError, "zero_counts must be True or False, not 1"),
+        ({"restore_mode": None}, ConfigError, "restore_mode must be True or False, not None"),
+        ({"save_best": 1}, ConfigError, "save_best must be a metric's name, 'auto' or None, not 1"),
+        ({"test_fn": "fast"}, ConfigError, "test_fn must be a function of the model and the loader, not 'fast'"),
+        ({"greater_keys": 3}, ConfigError, "greater_keys must be a name, a list of names or None, not 3"),
+        ({"less_keys": ["a", 3]}, ConfigError, r"less_keys must be a name, a list of names or None, not \['a', 3\]"),
+        ({"file_client_args": {"backend": "floppy"}}, ConfigError, "nobody knows backend='floppy'"),
+        ({"out_dir": "s3://a", "file_client_args": {"backend": "gs"}}, ConfigError, "'gs' and 's3://a' the store 's3'"),
+        ({"rule": ["greater"]}, ConfigError, "rule must be 'greater', 'less' or None"),
         ({"rule": "greter"}, ConfigError, "did you mean 'greater'"),
         ({"save_best": "PCK"}, ConfigError, "cannot tell whether a greater or a smaller 'PCK' is better.*rule="),
         ({"metrics": accuracy()}, ConfigError, "metrics and predict together"),
@@ -193,8 +213,136 @@ def test_nowhere_to_write(make_runner, batches):
 
 
 def test_no_values_keep_no_file(make_runner, batches, tmp_path, caplog):
-    hook = EvalHook(loader(), save_best="acc")
-    hook.evaluate = lambda runner: {}
-    train(make_runner(max_epochs=1), hook, batches)
+    data = loader()
+    data.dataset.evaluate = lambda results, logger: {}
+    train(make_runner(max_epochs=1), EvalHook(data, save_best="acc"), batches)
     assert files(tmp_path) == []
     assert "gave no values" in caplog.text
+
+
+@pytest.mark.parametrize(("zero_counts", "kept"), [(False, []), (True, ["best_loss_epoch_1.pth"])])
+def test_a_score_of_0(make_runner, batches, tmp_path, zero_counts, kept):
+    hook = EvalHook(loader(0.0, key="loss"), save_best="loss", zero_counts=zero_counts)
+    train(make_runner(max_epochs=2), hook, batches)
+    assert files(tmp_path) == kept
+
+
+@pytest.mark.parametrize("score", [torch.tensor(0.25), np.float32(0.25)])
+def test_the_best_score_is_a_plain_number(make_runner, batches, tmp_path, score):
+    runner = train(make_runner(max_epochs=1), EvalHook(loader(score), save_best="acc"), batches)
+    assert type(runner.meta["hook_msgs"]["best_score"]) is float
+    saved = read_checkpoint(tmp_path / "work" / "best_acc_epoch_1.pth")["meta"]["hook_msgs"]
+    assert saved == runner.meta["hook_msgs"]
+
+
+@pytest.mark.parametrize(("restore_mode", "trains"), [(False, [False, True]), (True, [True, True])])
+def test_modes(make_runner, batches, at, restore_mode, trains):
+    """As in MMCV, an evaluation before training lets the first epoch train in eval mode."""
+    seen = []
+    runner = make_runner(max_epochs=2)
+    runner.model.first.eval()
+    runner.register_hook(at(before_train_iter=lambda runner: seen.append(runner.model.training)), "LOWEST")
+    train(runner, EvalHook(loader(), start=0, restore_mode=restore_mode), batches)
+    assert seen == [mode for mode in trains for _ in batches]
+    assert runner.model.training is restore_mode
+
+
+def test_every_module_gets_its_own_mode_back(make_runner, batches, at):
+    seen = []
+    runner = make_runner(max_epochs=1)
+    runner.register_hook(at(before_train_epoch=lambda runner: runner.model.first.eval()), "HIGH")
+    runner.register_hook(at(after_train_epoch=lambda runner: seen.append((model.first.training, model.last.training))))
+    model = runner.model
+    runner.register_hook(EvalHook(loader(), restore_mode=True), "HIGH")
+    runner.run([batches], TRAIN)
+    assert seen == [(False, True)]
+
+
+def test_modes_come_back_after_an_error(make_runner, batches):
+    def fail(model, dataloader):
+        model.eval()
+        raise RuntimeError("out of memory")
+
+    runner = make_runner(max_epochs=1)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train(runner, EvalHook(loader(), test_fn=fail, restore_mode=True), batches)
+    assert runner.model.training
+
+
+def test_an_own_test_function(make_runner, batches):
+    data = loader()
+    train(make_runner(max_epochs=1), EvalHook(data, test_fn=lambda model, loader: [0] * len(loader.dataset)), batches)
+    assert len(data.dataset.asked) == 1
+
+
+def test_metrics_may_be_an_argument_of_the_data_set(make_runner, batches):
+    data = loader()
+    train(make_runner(max_epochs=1), EvalHook(data, metrics=["top_k_accuracy"]), batches)
+    assert data.dataset.asked == [{"metrics": ["top_k_accuracy"]}]
+
+
+def test_positional_arguments_are_in_mmcvs_order():
+    hook = EvalHook(loader(), 2, 3, False, "acc", "less", print, ["a"], ["b"], "out", {"backend": "disk"})
+    assert (hook.start, hook.interval, hook.by_epoch, hook.save_best, hook.rule) == (2, 3, False, "acc", "less")
+    assert (hook.test_fn, hook.greater_keys, hook.less_keys, hook.out_dir) == (print, ["a"], ["b"], "out")
+    assert hook.file_client_args == {"backend": "disk"}
+
+
+def test_the_best_in_another_folder(make_runner, batches, tmp_path):
+    hook = EvalHook(loader(0.1, 0.2), save_best="acc", out_dir=str(tmp_path / "elsewhere"))
+    runner = train(make_runner(max_epochs=2), hook, batches)
+    assert files(tmp_path) == []
+    (best,) = (tmp_path / "elsewhere" / "work").iterdir()
+    assert str(best) == runner.meta["hook_msgs"]["best_ckpt"] == hook.best_ckpt_path
+    assert best.name == "best_acc_epoch_2.pth"
+
+
+@pytest.mark.parametrize("arguments", [None, {"backend": "memory"}, {"backend": "memory", "use_listings_cache": False}])
+def test_the_best_in_a_store(make_runner, batches, tmp_path, arguments):
+    store = f"memory://{tmp_path.name}"
+    hook = EvalHook(loader(0.1, 0.2), save_best="acc", out_dir=store, file_client_args=arguments)
+    runner = train(make_runner(max_epochs=2), hook, batches)
+    assert files(tmp_path) == []
+    assert runner.meta["hook_msgs"]["best_ckpt"] == f"{store}/work/best_acc_epoch_2.pth"
+    assert fsspec.filesystem("memory").find(store) == [f"/{tmp_path.name}/work/best_acc_epoch_2.pth"]
+    assert read_checkpoint(f"{store}/work/best_acc_epoch_2.pth")["meta"]["epoch"] == 2
+
+
+def test_a_previous_best_that_cannot_be_deleted_stays(make_runner, batches, tmp_path, caplog):
+    folder = tmp_path / "best_acc_epoch_1.pth"
+    folder.mkdir()
+    runner = make_runner(max_epochs=1, meta={"hook_msgs": {"best_score": 0.1, "best_ckpt": str(folder)}})
+    train(runner, EvalHook(loader(0.2), save_best="acc"), batches)
+    assert "the previous best checkpoint stays" in caplog.text
+    assert files(tmp_path) == ["best_acc_epoch_1.pth"]
+
+
+def test_a_file_that_no_evaluation_wrote_is_not_deleted(make_runner, batches, tmp_path, caplog):
+    mine = tmp_path / "thesis.tex"
+    mine.touch()
+    runner = make_runner(max_epochs=1, meta={"hook_msgs": {"best_score": 0.1, "best_ckpt": str(mine)}})
+    train(runner, EvalHook(loader(0.2), save_best="acc"), batches)
+    assert mine.exists()
+    assert f"is not a file of this hook, so it stays: {mine}" in caplog.text
+    assert files(tmp_path) == ["best_acc_epoch_1.pth"]
+
+
+def test_values_must_have_names(make_runner, batches):
+    data = loader()
+    data.dataset.evaluate = lambda results, logger: 0.5
+    with pytest.raises(HookError, match=r"values by name, a dict; dataset\.evaluate gave a float"):
+        train(make_runner(max_epochs=1), EvalHook(data), batches)
+
+
+def test_an_evaluation_by_epoch_of_a_run_by_iteration_is_told(make_runner, batches, caplog):
+    data = loader()
+    train(make_runner(IterBasedRunner, max_iters=2), EvalHook(data), batches)
+    assert data.dataset.asked == []
+    assert "never evaluates in an iteration-based run" in caplog.text
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_loader_that_shuffles_is_told(make_runner, batches, caplog, shuffle):
+    data = DataLoader(Scored(), shuffle=shuffle)
+    train(make_runner(max_epochs=1), EvalHook(data), batches)
+    assert ("EvalHook's loader shuffles" in caplog.text) is shuffle

@@ -1,0 +1,155 @@
+"""Testing a model over a loader: in one process or several, by collected results or by torchmetrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmhooks.distributed.batches import device_of, to_device
+from mmhooks.distributed.collect import collect_results_cpu, collect_results_gpu
+from mmhooks.distributed.ranks import get_dist_info
+from mmhooks.distributed.wrappers import unwrap
+from mmhooks.errors import HookError, ModelError
+
+Predict = Callable[[nn.Module, Any], tuple[Any, Any]]
+
+
+class Metrics(Protocol):
+    """What an evaluation asks of ``metrics``; a torchmetrics MetricCollection is one."""
+
+    def update(self, preds: Any, target: Any) -> Any:
+        """Take a batch in."""
+
+    def compute(self) -> Mapping[str, Any]:
+        """Give the values by name."""
+
+    def reset(self) -> Any:
+        """Forget all batches."""
+
+    def to(self, device: Any) -> Any:
+        """Move to a device."""
+
+
+@torch.no_grad()
+def single_gpu_test(model: nn.Module, data_loader: Any) -> list[Any]:
+    """Collect a model's results over a loader.
+
+    Args:
+        model: called as ``model(return_loss=False, **batch)`` with the batch on its device; gives a list with one
+            result a sample. A parallel wrapper is looked through. It is left in eval mode.
+        data_loader: yields dicts.
+
+    Returns:
+        One result a sample, in the loader's order.
+
+    Raises:
+        HookError: a batch is no dict.
+        ModelError: the model gives something else than one result a sample.
+
+    Example:
+        >>> results = single_gpu_test(model, loader)
+        >>> loader.dataset.evaluate(results)
+    """
+    model.eval()
+    inner = unwrap(model)  # ranks may have different numbers of batches: a wrapper's forward would wait for the others
+    device = device_of(inner)
+    results: list[Any] = []
+    for batch in data_loader:
+        if not isinstance(batch, Mapping):
+            raise HookError(
+                f"a test calls model(return_loss=False, **batch), but the loader yields a {type(batch).__name__}: "
+                "let it yield dicts, or give EvalHook a test_fn, or metrics and predict"
+            )
+        found = inner(return_loss=False, **to_device(batch, device))
+        if isinstance(found, (str, Mapping)) or not hasattr(found, "__iter__"):
+            raise ModelError(
+                f"{type(inner).__name__}(return_loss=False, ...) must return a list, one result a sample, "
+                f"not {type(found).__name__}"
+            )
+        results.extend(found)
+    return results
+
+
+def multi_gpu_test(
+    model: nn.Module,
+    data_loader: Any,
+    tmpdir: str | os.PathLike[str] | None = None,
+    gpu_collect: bool = False,
+) -> list[Any] | None:
+    """Collect a model's results over a loader whose samples are dealt out to all processes.
+
+    Every process calls it.
+
+    Args:
+        model: see `single_gpu_test`.
+        data_loader: its sampler is a ``DistributedSampler(dataset, shuffle=False)`` or deals out as that does:
+            rank, rank + world size, ... One that pads nothing will do too.
+        tmpdir: see `collect_results_cpu`.
+        gpu_collect: see `collect_results_gpu`; ``tmpdir`` is not used then.
+
+    Returns:
+        On rank 0 one result a sample in the order of the data set, None on the others.
+
+    Raises:
+        HookError: every process went through all samples; otherwise as `single_gpu_test`.
+        ModelError: see `single_gpu_test`.
+        ConfigError: a process cannot write to ``tmpdir``.
+    """
+    results = single_gpu_test(model, data_loader)
+    size = len(data_loader.dataset)
+    return collect_results_gpu(results, size) if gpu_collect else collect_results_cpu(results, size, tmpdir)
+
+
+@torch.no_grad()
+def measure(model: nn.Module, data_loader: Any, metrics: Metrics, predict: Predict) -> dict[str, float]:
+    """Measure a model with torchmetrics.
+
+    In several processes every process calls it, and torchmetrics brings their batches together. A
+    ``DistributedSampler`` gives every process equally many samples and for that counts up to world size - 1 of them
+    twice; a sampler that pads nothing gives the exact values.
+
+    Args:
+        model: left in eval mode.
+        data_loader: what to measure on.
+        metrics: a torchmetrics ``MetricCollection``, reset before and after.
+        predict: ``predict(model, batch) -> (preds, target)``, with the model out of its parallel wrapper.
+
+    Returns:
+        Numbers by name.
+
+    Raises:
+        HookError: ``metrics`` is no collection, or one of its values is no single number.
+    """
+    model.eval()
+    inner = unwrap(model)
+    device = device_of(inner)
+    metrics.to(device)
+    metrics.reset()
+    for batch in data_loader:
+        preds, target = predict(inner, to_device(batch, device))
+        metrics.update(preds, target)
+    values = metrics.compute()
+    metrics.reset()
+    if not isinstance(values, Mapping):
+        raise HookError("metrics must be a torchmetrics MetricCollection, as in MetricCollection({'acc': metric})")
+    for name, value in values.items():
+        if isinstance(value, torch.Tensor) and value.numel() != 1:
+            raise HookError(f"the metric {name!r} gives {value.numel()} values, not one: average it over the classes")
+    return {name: float(value) for name, value in values.items()}
+
+
+def broadcast_bn_stats(model: nn.Module) -> None:
+    """Give the running mean and variance of every BatchNorm layer the values of rank 0; every process calls it."""
+    if get_dist_info()[1] == 1:
+        return
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            for buffer in (module.running_mean, module.running_var):
+                if buffer is not None:
+                    dist.broadcast(buffer, 0)

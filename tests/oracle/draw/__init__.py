@@ -1,0 +1,1 @@
+"""What the campaign draws, as hypothesis strategies: `runs.configs` draws a whole run."""
