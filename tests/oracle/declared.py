@@ -40,6 +40,15 @@ RUNS: tuple[Declared, ...] = (
             and "no attribute 'data_loader'" in str(theirs.error)
         ),
     ),
+    Declared(
+        "GradientCumulativeOptimizerHook goes on past the announced length, into which a hook put a longer loader",
+        lambda config, theirs, ours: (
+            (config["optimizer_config"] or {}).get("type") == "GradientCumulativeOptimizerHook"
+            and any(hook.get("deed") == "changes the loader" for hook in config["custom"])
+            and isinstance(theirs.error, AssertionError)
+            and theirs.stage == "run"
+        ),
+    ),
 )
 
 #: mmhooks refuses what MMCV runs.
