@@ -35,12 +35,12 @@ def find_method(hook: object, name: str) -> Call | None:
 
 
 def _overrides(hook: object, name: str) -> bool:
-    if name in getattr(hook, "__dict__", ()):
-        return True
+    # not by way of hook.__dict__: once somebody has asked for that, every attribute of the object takes longer
+    method = getattr(hook, name, None)
     for cls in type(hook).__mro__:
         if name in cls.__dict__:
-            return not _is_base(cls)
-    return False
+            return not _is_base(cls) or getattr(method, "__func__", None) is not cls.__dict__[name]
+    return method is not None
 
 
 def _is_base(cls: type) -> bool:

@@ -33,6 +33,32 @@ def test_average_equals_numpy(values, n):
     assert float(buffer.output["loss"]) == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
+@given(st.lists(st.tuples(st.floats(-1e9, 1e9), st.integers(1, 64)), min_size=1, max_size=700))
+def test_averages_have_the_bits_of_numpys_sum(values):
+    buffer = LogBuffer()
+    for value, count in values:
+        buffer.update({"loss": value}, count)
+    buffer.average()
+    numbers, counts = (np.array(column) for column in zip(*values, strict=True))
+    assert buffer.output["loss"] == np.sum(numbers * counts) / np.sum(counts)
+
+
+def test_values_of_numpy_and_counts_that_are_tensors():
+    buffer = LogBuffer()
+    for i in range(5):
+        buffer.update({"loss": np.float32(0.1 * i)}, torch.tensor(3))
+    buffer.average()
+    assert buffer.output["loss"] == np.sum(np.array([np.float32(0.1 * i) for i in range(5)]) * np.array([3] * 5)) / 15
+    assert type(buffer.output["loss"]) is float
+
+
+def test_no_samples_at_all_have_no_average():
+    buffer = LogBuffer()
+    buffer.update({"loss": 1.0}, 0)
+    buffer.average()
+    assert np.isnan(buffer.output["loss"])
+
+
 def test_tensors_become_numbers_only_at_the_average_and_all_at_once():
     buffer = LogBuffer()
     losses = [torch.tensor(float(i)) for i in range(100)]

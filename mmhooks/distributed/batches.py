@@ -18,9 +18,6 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu") if tensor is None else tensor.device
 
 
-_TENSOR = frozenset({torch.Tensor})
-
-
 def mover(device: torch.device) -> Callable[[Any], Any]:
     """Give the function that moves a batch to a device, as `to_device` does.
 
@@ -32,8 +29,10 @@ def mover(device: torch.device) -> Callable[[Any], Any]:
     def move(batch: Any) -> Any:
         kind = type(batch)
         if kind is dict or kind is tuple or kind is list:
-            parts = batch.values() if kind is dict else batch
-            if _TENSOR.issuperset(map(type, parts)):
+            for part in batch.values() if kind is dict else batch:
+                if type(part) is not torch.Tensor:
+                    break
+            else:
                 return batch
         return to_device(batch, device)
 
