@@ -21,8 +21,8 @@ lint: $(READY)
 types: $(READY)
 	$(RUN) -m mypy --strict mmhooks adapters/mmhooks_lightning
 
-bench: $(READY)           ## ratios against peers, in one process
-	$(RUN) benchmarks/overhead.py
+bench: $(READY)           ## ratios against peers: one table, and benchmarks/results/bench.json
+	$(RUN) -m benchmarks
 
 wheel: $(READY)
 	$(RUN) -m build --wheel
