@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import functools
 from typing import Any
 
 import torch
@@ -74,12 +75,13 @@ class EpochBasedRunner(BaseRunner):
         self.data_loader = data_loader
         self._max_iters = self._max_epochs * len(data_loader)
         self.call_hook("before_train_epoch")
-        move, call_hook, run_iter = mover(device_of(self.model)), self.call_hook, self.run_iter
+        move, call_hook = mover(device_of(self.model)), self.call_hook
+        run_iter = functools.partial(self.run_iter, train_mode=True, **kwargs)
         for i, batch in enumerate(self.data_loader):
             self.inner_iter = i
             self.data_batch = move(batch)
             call_hook("before_train_iter")
-            run_iter(self.data_batch, train_mode=True, **kwargs)
+            run_iter(self.data_batch)
             call_hook("after_train_iter")
             self.data_batch = None
             self.iter += 1

@@ -47,8 +47,8 @@ class UpdaterHook(Hook):
         """Read the base value of a param group, and note it there for a resume."""
         raise NotImplementedError
 
-    def _advance(self, runner: BaseRunner) -> None:
-        """Compute the regular values, and keep them."""
+    def _advance(self, runner: BaseRunner, warming: bool) -> None:
+        """Compute the regular values, keep them, and write them as `_apply` does."""
         raise NotImplementedError
 
     def _apply(self, runner: BaseRunner, warming: bool) -> None:
@@ -117,15 +117,13 @@ class UpdaterHook(Hook):
     def before_train_epoch(self, runner: BaseRunner) -> None:
         """Set the regular values when they move by epoch."""
         if self.by_epoch:
-            self._advance(runner)
-            self._apply(runner, False)
+            self._advance(runner, False)
 
     @when(lambda hook: not hook.by_epoch or hook.warmup is not None)
     def before_train_iter(self, runner: BaseRunner) -> None:
         """Set the values of the warmup, and the regular ones when they move by iteration."""
         if not self.by_epoch:
-            self._advance(runner)
-            self._apply(runner, self.warmup is not None and runner.iter < self.warmup_iters)  # type: ignore[operator]
+            self._advance(runner, self.warmup is not None and runner.iter < self.warmup_iters)  # type: ignore[operator]
         elif self.warmup is not None:
             left: int = self.warmup_iters - runner.iter  # type: ignore[operator]  # an int since the first epoch
             if left >= 0:

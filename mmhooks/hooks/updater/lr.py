@@ -75,14 +75,19 @@ class LrUpdaterHook(UpdaterHook):
         return changed(self._regular, lambda lr: lr * factor)
 
     def _set_lr(self, runner: BaseRunner, lr_groups: Values) -> None:
+        if lr_groups and type(lr_groups) is list:  # the usual case, which may come at every iteration
+            for group, lr in zip(runner.optimizer.param_groups, lr_groups):  # noqa: B905  # strict=False costs time
+                group["lr"] = lr
+            return
         for group, lr in pairs(runner.optimizer, lr_groups):
             group["lr"] = lr
 
     def _read(self, group: dict[str, Any]) -> float:
         return group.setdefault("initial_lr", group["lr"])  # type: ignore[no-any-return]
 
-    def _advance(self, runner: BaseRunner) -> None:
-        self._regular = self.get_regular_lr(runner)
+    def _advance(self, runner: BaseRunner, warming: bool) -> None:
+        self._regular = regular = self.get_regular_lr(runner)
+        self._set_lr(runner, self.get_warmup_lr(runner.iter) if warming else regular)
 
     def _apply(self, runner: BaseRunner, warming: bool) -> None:
         self._set_lr(runner, self.get_warmup_lr(runner.iter) if warming else self._regular)

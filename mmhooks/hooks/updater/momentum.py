@@ -80,8 +80,9 @@ class MomentumUpdaterHook(UpdaterHook):
                 f"{', '.join(key for key in group if key != 'params')}: leave momentum_config out"
             )
 
-    def _advance(self, runner: BaseRunner) -> None:
-        self._regular = self.get_regular_momentum(runner)
+    def _advance(self, runner: BaseRunner, warming: bool) -> None:
+        self._regular = regular = self.get_regular_momentum(runner)
+        self._set_momentum(runner, self.get_warmup_momentum(runner.iter) if warming else regular)
 
     def _apply(self, runner: BaseRunner, warming: bool) -> None:
         self._set_momentum(runner, self.get_warmup_momentum(runner.iter) if warming else self._regular)
