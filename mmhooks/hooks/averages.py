@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,11 +16,10 @@ BLOCK_BYTES = 32 << 20
 
 
 class _Batch(NamedTuple):
-    """Views of at most one block of parameters, of their averages, and of the memory that a swap goes through."""
+    """Flat views of some parameters and of their averages."""
 
     parameters: list[Tensor]
     averages: list[Tensor]
-    scratch: list[Tensor]
 
 
 class Averages:
@@ -35,14 +34,12 @@ class Averages:
 
     def __init__(self, parameters: Sequence[Tensor], averages: Sequence[Tensor]) -> None:
         groups: dict[tuple[torch.device, torch.dtype], list[tuple[Tensor, Tensor]]] = {}
-        self._batches: list[_Batch] = []
-        self._copied: list[tuple[Tensor, Tensor]] = []  # what has no mean: integers, booleans
         self._single: list[tuple[Tensor, Tensor]] = []  # what cannot share a call with others
-        self._exchanged: list[_Batch] = []
-        self._whole: list[tuple[list[Tensor], list[Tensor]]] = []
-        self._pairs = list(zip(parameters, averages, strict=True))
-        holders = [(_holders(parameter), _holders(average)) for parameter, average in self._pairs]
-        for parameter, average in self._pairs:
+        self._copied: list[tuple[Tensor, Tensor]] = []  # what has no mean: integers, booleans
+        self._whole: list[_Batch] = []  # what has one, by device and dtype
+        self._blocks: list[_Batch] = []  # all of them, in blocks
+        self._updated: list[_Batch] = []
+        for parameter, average in zip(parameters, averages, strict=True):
             if parameter.numel() == 0:
                 continue
             pair = _flat(parameter.data, average.data)
@@ -51,20 +48,15 @@ class Averages:
             else:
                 groups.setdefault((parameter.device, parameter.dtype), []).append(pair)
         for (device, dtype), pairs in groups.items():
-            batches = list(_in_blocks(pairs, device, dtype))
-            self._exchanged += batches
+            blocks = list(_in_blocks(pairs, device, dtype))
+            self._blocks += blocks
             if dtype.is_floating_point or dtype.is_complex:
-                # a block only pays where a cache can hold it: a GPU takes all in one call
-                whole = ([p for p, _ in pairs], [a for _, a in pairs])
+                whole = _Batch([parameter for parameter, _ in pairs], [average for _, average in pairs])
                 self._whole.append(whole)
-                self._batches += batches if device.type == "cpu" else [_Batch(*whole, [])]
+                # a block only pays where a cache can hold it: a GPU takes all in one call
+                self._updated += blocks if device.type == "cpu" else [whole]
             else:
                 self._copied += pairs
-        # the views made here count as holders too
-        self._own = [
-            (_holders(parameter) - before, _holders(average) - others)
-            for (parameter, average), (before, others) in zip(self._pairs, holders, strict=True)
-        ]
 
     def update(self, momentum: float) -> None:
         """Set every average to ``average * (1 - momentum) + momentum * parameter``, rounded twice as MMCV does.
@@ -73,7 +65,7 @@ class Averages:
             momentum: the weight of the parameters.
         """
         rest = torch.tensor(1 - momentum, dtype=torch.float64)  # a number would become a tensor at each call
-        for parameters, averages, _ in self._batches:
+        for parameters, averages in self._updated:
             torch._foreach_mul_(averages, rest if averages[0].device.type == "cpu" else 1 - momentum)
             torch._foreach_add_(averages, parameters, alpha=momentum)
         self._update_others(momentum)
@@ -93,39 +85,48 @@ class Averages:
         for parameter, average in self._copied:
             average.copy_(parameter)
 
-    def swap(self) -> bool:
-        """Exchange the values of the parameters and of their averages.
-
-        Two tensors on the CPU whose memory nobody else refers to trade it, which takes no time. Where somebody
-        holds a view of one, such as a tensor of a state dict, values are copied: the view goes on showing the
-        model's.
-
-        Returns:
-            Whether this object can still be used: not after a trade.
-        """
-        held: list[tuple[Tensor, Tensor]] = []
-        alone: list[tuple[Tensor, Tensor]] = []
-        for (parameter, average), (own, other) in zip(self._pairs, self._own, strict=True):
-            trades = _can_trade(parameter, average, own, other)
-            (alone if trades else held).append((parameter, average))
-        if not alone:
-            self._exchange_values()
-            return True
-        for parameter, average in alone:
-            parameter.data, average.data = average.data, parameter.data
-        if held:
-            Averages([parameter for parameter, _ in held], [average for _, average in held])._exchange_values()
-        return False
-
-    def _exchange_values(self) -> None:
-        for parameters, averages, scratch in self._exchanged:
-            torch._foreach_copy_(scratch, parameters)
+    def exchange(self) -> None:
+        """Exchange the values of the parameters and of their averages; views of their memory see it."""
+        scratch: dict[tuple[torch.device, torch.dtype], Tensor] = {}  # of one block, whatever the model's size
+        for parameters, averages in self._blocks:
+            kind = parameters[0].device, parameters[0].dtype
+            lengths = [len(parameter) for parameter in parameters]
+            needed = sum(lengths)
+            if kind not in scratch or len(scratch[kind]) < needed:
+                scratch[kind] = torch.empty(needed, dtype=kind[1], device=kind[0])
+            kept = torch.split(scratch[kind][:needed], lengths)
+            torch._foreach_copy_(kept, parameters)
             torch._foreach_copy_(parameters, averages)
-            torch._foreach_copy_(averages, scratch)
+            torch._foreach_copy_(averages, kept)
         for parameter, average in self._single:
-            kept = parameter.clone()
+            alone = parameter.clone()
             parameter.copy_(average)
-            average.copy_(kept)
+            average.copy_(alone)
+
+
+def swap(parameters: Sequence[Tensor], averages: Sequence[Tensor]) -> Averages | None:
+    """Exchange the values of parameters and of their averages.
+
+    Two tensors on the CPU whose memory nobody else refers to trade it, which takes no time. Where somebody holds a
+    view of one, such as a tensor of a state dict or an `Averages`, values are copied: the view goes on showing the
+    model's.
+
+    Args:
+        parameters: no two of which share memory.
+        averages: one a parameter, of its shape and device.
+
+    Returns:
+        The views through which all values were copied; None where some tensors have traded memory.
+    """
+    held: list[tuple[Tensor, Tensor]] = []
+    for parameter, average in zip(parameters, averages, strict=True):
+        if _can_trade(parameter, average):
+            parameter.data, average.data = average.data, parameter.data
+        else:
+            held.append((parameter, average))
+    views = Averages([parameter for parameter, _ in held], [average for _, average in held])
+    views.exchange()
+    return views if len(held) == len(parameters) else None
 
 
 # without it, in a PyTorch to come, values are copied
@@ -143,21 +144,14 @@ def _holders(tensor: Tensor) -> int:
 _ALONE = _holders(torch.empty(1))
 
 
-def _can_trade(parameter: Tensor, average: Tensor, own: int, other: int) -> bool:
-    """Tell whether two tensors lie alike in memory that belongs to them alone.
-
-    Args:
-        parameter: the one.
-        average: the other.
-        own: how many holders of the first one's memory are ours.
-        other: and of the second one's.
-    """
+def _can_trade(parameter: Tensor, average: Tensor) -> bool:
+    """Tell whether two tensors lie alike in memory that belongs to them alone."""
     alike = parameter.dtype == average.dtype and parameter.stride() == average.stride()
-    return alike and _is_alone(parameter, own) and _is_alone(average, other)
+    return alike and _is_alone(parameter) and _is_alone(average)
 
 
-def _is_alone(tensor: Tensor, own: int) -> bool:
-    if _use_count is None or tensor.device.type != "cpu" or _holders(tensor) != _ALONE + own:
+def _is_alone(tensor: Tensor) -> bool:
+    if _use_count is None or tensor.device.type != "cpu" or _holders(tensor) != _ALONE:
         return False  # elsewhere than on a CPU, captured graphs hold addresses
     storage = tensor.untyped_storage()
     # not resizable: the memory is an array's of NumPy or the like, or shared with another process
@@ -168,6 +162,8 @@ def _flat(parameter: Tensor, average: Tensor) -> tuple[Tensor, Tensor] | None:
     """View two tensors in one dimension, in the order of their memory; None where they do not lie alike in it."""
     if parameter.layout != torch.strided or parameter.dtype != average.dtype or parameter.device != average.device:
         return None
+    if parameter.is_contiguous() and average.is_contiguous():
+        return parameter.view(-1), average.view(-1)
     order = sorted(range(parameter.dim()), key=parameter.stride, reverse=True)
     one, other = parameter.permute(order), average.permute(order)
     return (one.view(-1), other.view(-1)) if one.is_contiguous() and other.is_contiguous() else None
@@ -175,16 +171,67 @@ def _flat(parameter: Tensor, average: Tensor) -> tuple[Tensor, Tensor] | None:
 
 def _in_blocks(pairs: Sequence[tuple[Tensor, Tensor]], device: torch.device, dtype: torch.dtype) -> Iterator[_Batch]:
     """Cut large tensors and put small ones together, so that each batch is one block at most."""
-    size = (CPU_BLOCK_BYTES if device.type == "cpu" else BLOCK_BYTES) // dtype.itemsize
-    scratch = torch.empty(min(size, sum(len(p) for p, _ in pairs)), dtype=dtype, device=device)
-    batch, used = _Batch([], [], []), 0
-    for parameter, average in pairs:
-        for part, other in zip(torch.split(parameter, size), torch.split(average, size), strict=True):
-            if used + len(part) > size:
+    length = (CPU_BLOCK_BYTES if device.type == "cpu" else BLOCK_BYTES) // dtype.itemsize
+    batch, used = _Batch([], []), 0
+    for pair in pairs:
+        parts = [pair]
+        if len(pair[0]) > length:
+            parts = list(zip(*(torch.split(one, length) for one in pair), strict=True))
+        for parameter, average in parts:
+            if used + len(parameter) > length:
                 yield batch
-                batch, used = _Batch([], [], []), 0
-            batch.parameters.append(part)
-            batch.averages.append(other)
-            batch.scratch.append(scratch[used : used + len(part)])
-            used += len(part)
+                batch, used = _Batch([], []), 0
+            batch.parameters.append(parameter)
+            batch.averages.append(average)
+            used += len(parameter)
     yield batch
+
+
+class _Span(NamedTuple):
+    """The memory from a tensor's first element to its last, in bytes."""
+
+    device: str
+    start: int
+    end: int
+    name: str
+
+
+def find_overlap(tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:
+    """Find two tensors that have an element's memory in common.
+
+    Args:
+        tensors: by name.
+
+    Returns:
+        The names of the first such two, or None.
+    """
+    spans = []
+    for name, tensor in tensors.items():
+        if tensor.layout == torch.strided and tensor.numel() and tensor.data_ptr():
+            last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+            start = tensor.data_ptr()
+            spans.append(_Span(str(tensor.device), start, start + (last + 1) * tensor.itemsize, name))
+    reaching: list[_Span] = []
+    for span in sorted(spans):
+        reaching = [one for one in reaching if one.device == span.device and one.end > span.start]
+        for one in reaching:
+            if _share(tensors[one.name], tensors[span.name]):
+                return one.name, span.name
+        reaching.append(span)
+    return None
+
+
+def _share(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two tensors whose spans overlap share an element, and do not merely lie in each other's gaps."""
+    distance = other.data_ptr() - one.data_ptr()
+    if one.dtype != other.dtype or distance % one.itemsize:
+        return True
+    places, others = _element_places(one), _element_places(other) + distance // one.itemsize
+    return bool(torch.isin(others, places).any())
+
+
+def _element_places(tensor: Tensor) -> Tensor:
+    places = torch.zeros((), dtype=torch.long)
+    for n, step in zip(tensor.shape, tensor.stride(), strict=True):
+        places = places.unsqueeze(-1) + torch.arange(n) * step
+    return places.flatten()

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
+from operator import is_not
 from typing import Any
 
 import torch
 from torch import nn
 
+from mmhooks.checks import check_choice, check_count, check_flag, check_path
 from mmhooks.distributed import unwrap
-from mmhooks.errors import ConfigError, HookError, nearest
+from mmhooks.errors import ConfigError, HookError
 from mmhooks.hook import Hook, when
-from mmhooks.hooks.averages import Averages
+from mmhooks.hooks.averages import Averages, find_overlap, swap
 from mmhooks.hooks.checkpoint import CheckpointHook
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
-
-_MODES = {"interval_mode": ("power", "compound"), "warm_up_mode": ("rising", "falling")}
 
 
 @HOOKS.register_module()
@@ -52,7 +52,8 @@ class EMAHook(Hook):
 
     Raises:
         ConfigError: an argument out of range.
-        HookError: in the run, when a parameter is gone or has another shape than at its start.
+        HookError: when the run starts, where two parameters share memory; in the run, when a parameter is gone or has
+            another shape than at its start.
 
     Example:
         >>> runner.register_hook(EMAHook(0.001, warm_up_mode="falling"), priority="ABOVE_NORMAL")
@@ -70,31 +71,26 @@ class EMAHook(Hook):
         swap_interval: int | None = None,
         fused: bool = False,
     ) -> None:
-        _check_count("interval", interval)
+        name = type(self).__name__
+        interval = check_count(name, "interval", interval)
         if swap_interval is not None:
-            _check_count("swap_interval", swap_interval)
+            check_count(name, "swap_interval", swap_interval, special={None: "epochs only"})
         if not isinstance(momentum, (int, float)) or not 0 < momentum < 1:
             raise ConfigError(f"EMAHook's momentum must be between 0 and 1, not {momentum!r}")
-        if not isinstance(warm_up, (int, float)) or not 1 <= warm_up < math.inf:
+        if not isinstance(warm_up, (int, float)) or isinstance(warm_up, bool) or not 1 <= warm_up < math.inf:
             raise ConfigError(f"EMAHook's warm_up must be a number of at least 1 (1: no warm-up), not {warm_up!r}")
-        for argument, value in (("interval_mode", interval_mode), ("warm_up_mode", warm_up_mode)):
-            if value not in _MODES[argument]:
-                one, other = _MODES[argument]
-                hint = nearest(value, _MODES[argument]) if isinstance(value, str) else ""
-                raise ConfigError(f"EMAHook's {argument} must be {one!r} or {other!r}, not {value!r}{hint}")
-        if not isinstance(fused, bool):
-            raise ConfigError(f"EMAHook's fused must be True or False, not {fused!r}")
+        check_choice(name, "interval_mode", interval_mode, ("power", "compound"))
+        check_choice(name, "warm_up_mode", warm_up_mode, ("rising", "falling"))
         self.momentum = momentum**interval if interval_mode == "power" else momentum
         self.interval = interval
         self.warm_up = warm_up
-        self.checkpoint = resume_from
+        self.checkpoint = check_path(name, "resume_from", resume_from, optional=True)
         self.compound = interval_mode == "compound"
         self.falling = warm_up_mode == "falling"
         self.swap_interval = swap_interval
-        self.fused = fused
+        self.fused = check_flag(name, "fused", fused)
         self._swapped: bool | None = None
         self._views: Averages | None = None
-        self._due = 0
 
     def before_run(self, runner: BaseRunner) -> None:
         """Register the averages as buffers of the model."""
@@ -110,6 +106,12 @@ class EMAHook(Hook):
                     "rename one of them"
                 )
             taken[buffer] = name
+        overlap = find_overlap(parameters)
+        if overlap is not None:
+            raise HookError(
+                f"EMAHook cannot swap {overlap[0]} and {overlap[1]}, two parameters with memory in common, without "
+                "losing the raw weights: give each its own memory, or make them one nn.Parameter"
+            )
         for name, parameter in parameters.items():
             model.register_buffer(self._names[name], parameter.data.clone())
         if self.checkpoint is not None:
@@ -194,8 +196,8 @@ class EMAHook(Hook):
             self._swap()
 
     def _swap(self) -> None:
-        if not self._up_to_date().swap():
-            self._views = None
+        self._views = None  # views hold the memory, which would then not be traded
+        self._views = swap(*self._tensors())
         self._swapped = not self._swapped
 
     # the tensors ------------------------------------------------------------------------------------------
@@ -224,30 +226,27 @@ class EMAHook(Hook):
     def _pair_up(self) -> Averages:
         """Make views of the tensors where they are in memory now."""
         parameters, averages = self._tensors()
+        homes: dict[Any, tuple[dict[str, Any], str]] = {}
+        for module in self._model.modules():
+            for key, parameter in module._parameters.items():
+                homes.setdefault(parameter, (module._parameters, key))
+        # a model may name parameters that no module of it holds
+        self._homes = [homes.get(parameter) or ({"": parameter}, "") for parameter in parameters]
+        self._addresses = [parameter.data_ptr() for parameter in parameters]
+        self._averages = averages
         self._views = Averages(parameters, averages)
-        self._watched: list[tuple[torch.Tensor, str]] = list(zip(parameters, self._names.values(), strict=True))
-        self._places = _places(parameters, averages)
         return self._views
 
     def _current(self) -> Averages:
-        """Give the views, new ones where tensors have moved: one pair is looked at an update, in turn."""
+        """Give the views, new ones where tensors have moved."""
         if self._views is None:
             return self._pair_up()
-        if self._watched:
-            self._due = (self._due + 1) % len(self._watched)
-            parameter, buffer = self._watched[self._due]
-            average = self._model._buffers[buffer]
-            assert average is not None
-            if (parameter.data_ptr(), average.data_ptr()) != self._places[self._due]:
-                return self._pair_up()
-        return self._views
-
-    def _up_to_date(self) -> Averages:
-        """Give the views, new ones where any tensor has moved."""
-        parameters, averages = self._tensors()
-        if self._views is None or self._places != _places(parameters, averages):
-            return self._pair_up()
-        return self._views
+        try:
+            moved = [home[key].data_ptr() for home, key in self._homes] != self._addresses
+        except (KeyError, AttributeError):  # one is gone: pairing up says which
+            moved = True
+        averages = map(self._model._buffers.get, self._names.values())
+        return self._pair_up() if moved or any(map(is_not, averages, self._averages)) else self._views
 
     def _warn(self, runner: BaseRunner) -> None:
         if not runner.by_epoch and self.swap_interval is None:
@@ -264,12 +263,3 @@ class EMAHook(Hook):
                     "mmcv, resuming one, would train the averages: register EMAHook with priority='ABOVE_NORMAL'"
                 )
                 return
-
-
-def _places(parameters: list[nn.Parameter], averages: list[torch.Tensor]) -> list[tuple[int, int]]:
-    return [(one.data_ptr(), other.data_ptr()) for one, other in zip(parameters, averages, strict=True)]
-
-
-def _check_count(argument: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise ConfigError(f"EMAHook's {argument} must be a positive integer, not {value!r}")

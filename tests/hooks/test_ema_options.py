@@ -9,7 +9,7 @@ from torch import nn
 
 from mmhooks import CheckpointHook, ConfigError, EMAHook, EpochBasedRunner, EvalHook, HookError, IterBasedRunner
 from mmhooks.checkpoint import read_checkpoint
-from mmhooks.hooks.averages import Averages
+from mmhooks.hooks.averages import Averages, swap
 
 TRAIN = [("train", 1)]
 
@@ -239,10 +239,10 @@ def test_evaluation_by_iteration_sees_the_averages(make_runner, batches, at):
 
 
 def test_a_run_that_never_swaps_says_so(make_runner, batches, caplog):
-    for swap, said in ((None, True), (2, False)):
+    for every, said in ((None, True), (2, False)):
         caplog.clear()
         runner = make_runner(IterBasedRunner, max_iters=1)
-        runner.register_hook(EMAHook(swap_interval=swap))
+        runner.register_hook(EMAHook(swap_interval=every))
         runner.run([batches], TRAIN)
         assert ("give it a swap_interval" in caplog.text) is said
 
@@ -283,15 +283,14 @@ def test_updates_are_mmcvs_bit_for_bit_and_swaps_exchange_values(kind, held):
     before = [p.detach().clone() for p in parameters]
     views = [t.detach() for t in (*parameters, *averages)] if held else []
     places = [t.data_ptr() for t in (*parameters, *averages)]
-    usable = pairs.swap()
+    pairs = None  # its views hold the memory
+    swap(parameters, averages)
     assert all(map(torch.equal, parameters, reference))
     assert all(map(torch.equal, averages, before))
     if held:
-        assert usable
         assert places == [t.data_ptr() for t in (*parameters, *averages)]
         assert all(map(torch.equal, views, (*parameters, *averages)))
-    pairs = pairs if usable else Averages(parameters, averages)
-    pairs.lerp(0.5)
+    Averages(parameters, averages).lerp(0.5)
     close = [torch.allclose(a, b + 0.5 * (p - b), rtol=2e-2, atol=2e-2)
              for a, b, p in zip(averages, before, parameters, strict=True)]  # fmt: skip
     assert all(close)
@@ -313,8 +312,7 @@ def test_memory_that_somebody_holds_is_not_traded(kind):
     averages = [torch.full((10,), -1.0), torch.full((10,), -2.0)]
     holder = HOLDERS[kind](held)
     places = [t.data_ptr() for t in (held, free, *averages)]
-    pairs = Averages([held, free], averages)
-    assert not pairs.swap()
+    swap([held, free], averages)
     assert held.tolist() == [-1.0] * 10
     assert free.tolist() == [-2.0] * 10
     assert [average.tolist() for average in averages] == [list(range(10))] * 2
@@ -329,7 +327,7 @@ def test_memory_of_an_array_or_of_another_process_is_not_traded():
     parameters = [nn.Parameter(torch.from_numpy(array)), nn.Parameter(torch.arange(4.0).share_memory_())]
     averages = [torch.full((4,), -1.0), torch.full((4,), -2.0)]
     places = [t.data_ptr() for t in parameters]
-    assert Averages(parameters, averages).swap()
+    swap(parameters, averages)
     assert [t.data_ptr() for t in parameters] == places
     assert array.tolist() == [-1.0] * 4
 
@@ -348,7 +346,7 @@ def test_the_same_on_a_gpu(dtype):
     for ours, theirs in zip(averages, reference, strict=True):
         torch.testing.assert_close(ours, theirs)
     after = [a.clone() for a in averages]
-    pairs.swap()
+    swap(parameters, averages)
     assert all(map(torch.equal, parameters, after))
     assert all(map(torch.equal, averages, before))
 
@@ -365,7 +363,7 @@ def test_integers_follow_and_dtypes_that_differ_are_averaged_one_by_one():
     counter.add_(1)
     pairs.lerp(0.25)
     assert average.tolist() == [6, 7]
-    pairs.swap()
+    pairs.exchange()
     assert torch.equal(high, kept.float())
 
 
@@ -428,6 +426,155 @@ def test_tensors_that_move_are_followed(make_runner, batches, at, move):
     assert same(*results)
 
 
+def step_out_of_place(runner):
+    for parameter in runner.model.last.parameters():  # the rest is frozen, and stays where it is
+        parameter.data = parameter.data - 0.1 * torch.randn_like(parameter)
+
+
+def step_a_new_view(runner):
+    weight = runner.model.last.weight
+    weight.data = torch.randn(weight.t().shape).t()
+
+
+def step_half_of_them(runner):
+    for index, parameter in enumerate(runner.model.parameters()):
+        if index % 2 == runner.iter % 2:
+            parameter.data = torch.randn_like(parameter)
+
+
+@pytest.mark.parametrize("step", [step_out_of_place, step_a_new_view, step_half_of_them])
+def test_parameters_whose_data_is_another_tensor_at_each_step(make_runner, batches, at, step):
+    """The averages are those of MMCV's loop, which reads ``parameter.data`` at each update."""
+    averages, seen = {}, []
+
+    def follow(runner):
+        momentum = min(0.3, (1 + runner.iter) / (5 + runner.iter))
+        for name, parameter in runner.model.named_parameters():
+            averages[name].mul_(1 - momentum).add_(parameter.data, alpha=momentum)
+        seen.append(same(averages, buffers(runner)))
+
+    torch.manual_seed(0)
+    runner = make_runner(max_epochs=3)
+    runner.model.first.requires_grad_(False)
+    averages.update(raw(runner))
+    runner.register_hook(at(after_train_iter=step), "HIGH")
+    runner.register_hook(EMAHook(0.3, warm_up=5), "ABOVE_NORMAL")
+    runner.register_hook(at(after_train_iter=follow))
+    runner.run([batches], TRAIN)
+    assert seen == [True] * 12
+
+
+def test_a_parameter_that_is_replaced_by_another_is_averaged(make_runner, batches, at):
+    def replace(runner):
+        layer = runner.model.last
+        layer.weight = nn.Parameter(torch.full_like(layer.weight, float(runner.iter)))
+        values.append(layer.weight.detach())
+
+    values = []
+    runner = make_runner(IterBasedRunner, max_iters=5)
+    average = runner.model.last.weight.detach().clone()
+    runner.register_hook(at(after_train_iter=replace), "HIGH")
+    runner.register_hook(EMAHook(0.3, warm_up=1), "ABOVE_NORMAL")
+    runner.run([batches], TRAIN)
+    for value in values:
+        average.mul_(0.7).add_(value, alpha=0.3)
+    assert torch.equal(runner.model.ema_last_weight, average)
+
+
+def test_parameters_that_are_the_models_own_to_name_are_averaged(make_runner, batches, at, make_model):
+    class Renamed(type(make_model())):
+        def named_parameters(self, *args, **kwargs):
+            return ((f"own.{name}", parameter) for name, parameter in super().named_parameters(*args, **kwargs))
+
+    runner = make_runner(model=Renamed(), max_epochs=1)
+    runner.register_hook(at(after_train_iter=step_out_of_place), "HIGH")
+    runner.register_hook(EMAHook(0.5, warm_up=1), "ABOVE_NORMAL")
+    runner.register_hook(at(after_train_epoch=lambda r: shown.append(r.model.last.weight.detach().clone())))
+    shown = []
+    runner.run([batches], TRAIN)
+    assert torch.equal(shown[0], runner.model.last.weight)
+    assert not torch.equal(runner.model.last.weight, runner.model.ema_own_last_weight)
+
+
+def sharing(change):
+    """Make a model of which ``change`` may let parameters share memory."""
+
+    class Sharing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            change(self)
+
+        def train_step(self, data, optimizer=None, **kwargs):
+            return {}
+
+    return Sharing()
+
+
+def same_memory(model, size=6):
+    model.one = nn.Parameter(torch.arange(float(size)))
+    model.free = nn.Parameter(torch.ones(3))
+    model.two = nn.Parameter(model.one.data)
+
+
+def last_element(model):
+    memory = torch.arange(6.0)
+    model.two, model.one = nn.Parameter(memory[3:]), nn.Parameter(memory[:4])
+
+
+def row_and_column(model):
+    memory = torch.arange(12.0).view(3, 4)
+    model.one, model.two = nn.Parameter(memory[0]), nn.Parameter(memory[:, 2])
+
+
+def bytes_of_it(model):
+    model.one = nn.Parameter(torch.arange(6.0))
+    model.two = nn.Parameter(model.one.data.view(torch.bfloat16))
+
+
+@pytest.mark.parametrize("change", [
+    same_memory, lambda model: same_memory(model, 1_300_001), last_element, row_and_column, bytes_of_it,
+])  # fmt: skip
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_parameters_that_share_memory_are_refused(batches, change, by_epoch):
+    model = sharing(change)
+    runner = EpochBasedRunner(model, max_epochs=1) if by_epoch else IterBasedRunner(model, max_iters=1)
+    runner.register_hook(EMAHook(), "ABOVE_NORMAL")
+    with pytest.raises(
+        HookError, match=r"EMAHook cannot swap (one and two|two and one), two parameters with memory in"
+    ):
+        runner.run([batches], TRAIN)
+
+
+def halves(model):
+    memory = torch.arange(6.0)
+    model.one, model.two = nn.Parameter(memory[:3]), nn.Parameter(memory[3:])
+
+
+def columns(model):
+    memory = torch.arange(12.0).view(4, 3)
+    model.one, model.two = nn.Parameter(memory[:, 0]), nn.Parameter(memory[:, 1:])
+
+
+@pytest.mark.parametrize("change", [halves, columns])
+def test_parts_of_one_memory_that_do_not_meet_are_averaged(batches, at, change):
+    model, shown = sharing(change), []
+    runner = EpochBasedRunner(model, max_epochs=2)
+    start = raw(runner)
+
+    def add(runner):
+        for parameter in runner.model.parameters():
+            parameter.data.add_(4)
+
+    runner.register_hook(at(after_train_iter=lambda r: r.inner_iter == 3 and add(r)), "HIGH")
+    runner.register_hook(EMAHook(0.25, warm_up=1), "ABOVE_NORMAL")
+    runner.register_hook(at(after_train_epoch=lambda r: shown.append((raw(r), buffers(r)))))
+    runner.run([batches], TRAIN)
+    averages, parameters = shown[0]
+    assert same(averages, {name: value + 1 for name, value in start.items()})
+    assert same(parameters, {name: value + 4 for name, value in start.items()})
+    assert same(shown[1][1], {name: value + 8 for name, value in start.items()})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -441,6 +588,24 @@ def test_parameters_that_change_under_way(make_runner, batches, at, change, mess
     runner.register_hook(at(after_train_epoch=lambda r: change(r.model)))
     with pytest.raises(HookError, match=message):
         runner.run([batches], TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda layer: setattr(layer, "bias", None), r"last.bias of shape \(2,\), which is gone since"),
+        (lambda layer: delattr(layer, "bias"), r"last.bias of shape \(2,\), which is gone since"),
+        (lambda layer: setattr(layer, "bias", nn.Parameter(torch.ones(3))), r"last.bias .* has become \(3,\) since"),
+    ],
+)
+def test_parameters_that_change_between_updates(make_runner, batches, at, change, message):
+    runner = make_runner(IterBasedRunner, max_iters=5)
+    runner.register_hook(EMAHook(), "ABOVE_NORMAL")
+    runner.register_hook(at(after_train_iter=lambda r: r.iter == 1 and change(r.model.last)))
+    runner.model.train_step = lambda *args, **kwargs: {}
+    with pytest.raises(HookError, match=message):
+        runner.run([batches], TRAIN)
+    assert runner.iter == 2
 
 
 def test_a_model_without_parameters(make_runner, batches):
@@ -458,13 +623,16 @@ def test_a_model_without_parameters(make_runner, batches):
     ("arguments", "message"),
     [
         ({"interval": True}, "EMAHook's interval must be a positive integer, not True"),
-        ({"swap_interval": 0}, "EMAHook's swap_interval must be a positive integer, not 0"),
-        ({"swap_interval": 1.5}, "EMAHook's swap_interval must be a positive integer, not 1.5"),
+        ({"swap_interval": 0}, "EMAHook's swap_interval must be a positive integer, or None .*, not 0"),
+        ({"swap_interval": 1.5}, "EMAHook's swap_interval must be a positive integer, or None .*, not 1.5"),
         ({"momentum": "0.1"}, "EMAHook's momentum must be between 0 and 1, not '0.1'"),
         ({"warm_up": 0}, r"EMAHook's warm_up must be a number of at least 1 \(1: no warm-up\), not 0"),
         ({"warm_up": float("nan")}, "EMAHook's warm_up must be a number of at least 1"),
         ({"interval_mode": "compond"}, "interval_mode must be 'power' or 'compound', not 'compond'; did you mean"),
         ({"warm_up_mode": None}, "EMAHook's warm_up_mode must be 'rising' or 'falling', not None"),
+        ({"warm_up": True}, "EMAHook's warm_up must be a number of at least 1"),
+        ({"momentum": True}, "EMAHook's momentum must be between 0 and 1, not True"),
+        ({"resume_from": 5}, "EMAHook's resume_from must be a path .* or None, not 5"),
         ({"fused": 1}, "EMAHook's fused must be True or False, not 1"),
     ],
 )
