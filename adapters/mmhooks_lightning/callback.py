@@ -220,7 +220,7 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _leave(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = False
-        self.runner.resume_exchange()
+        self.runner.leave()
         if self._pre_hook is not None:
             self._pre_hook.remove()
         self._unwrap_loaders(trainer)
@@ -283,7 +283,7 @@ class HookCallback(pl.Callback, HookRegistration):
     def _set_max_iters(self, trainer: pl.Trainer) -> None:
         if self.by_epoch:
             epochs, batches = self.runner.max_epochs, trainer.num_training_batches
-            self.runner._max_iters = None if epochs is None or batches == float("inf") else epochs * int(batches)
+            self.runner.max_iters = None if epochs is None or batches == float("inf") else epochs * int(batches)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """before_train_epoch of an epoch-based run."""

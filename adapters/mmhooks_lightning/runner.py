@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -18,6 +18,8 @@ from mmhooks.checkpoint.storage import StorageOptions
 from mmhooks.errors import HookError
 from mmhooks.runner import BaseRunner
 from mmhooks_lightning.module import HookedModule
+
+T = TypeVar("T")
 
 
 class LightningRunner(BaseRunner):
@@ -46,7 +48,7 @@ class LightningRunner(BaseRunner):
         self.max_unit = "epochs" if by_epoch else "iters"
         self.batch_processor = None
         self.optimizer: Any = None
-        self._max_iters = max_iters
+        self.max_iters = max_iters
         self._trainer: pl.Trainer | None = None
         self._pending_resume: str | os.PathLike[str] | None = None
         self._saving: dict[str, Any] | None = None
@@ -66,12 +68,13 @@ class LightningRunner(BaseRunner):
         return self.trainer.lightning_module
 
     @property
-    def _max_epochs(self) -> int | None:
+    def max_epochs(self) -> int | None:  # the Trainer has it
+        """The length of the run in epochs, where it has one."""
         limit = self.trainer.fit_loop.max_epochs if self._trainer is not None and self.by_epoch else None
         return None if limit is None or limit < 0 else limit
 
-    @_max_epochs.setter
-    def _max_epochs(self, limit: int | None) -> None:  # a hook may move the end of the run
+    @max_epochs.setter
+    def max_epochs(self, limit: int | None) -> None:  # a hook may move the end of the run
         self.trainer.fit_loop.max_epochs = -1 if limit is None else limit
 
     def attach(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -139,6 +142,10 @@ class LightningRunner(BaseRunner):
         """Give a context in which backward does not exchange gradients between processes."""
         no_sync = getattr(self.trainer.strategy.model, "no_sync", None)
         return no_sync() if no_sync is not None else contextlib.nullcontext()
+
+    def agree(self, value: T) -> T:
+        """Give rank 0's value, since saving takes all ranks; every rank must call it."""
+        return self.trainer.strategy.broadcast(value)
 
     def stop(self, reason: str) -> None:
         """End the run after the current iteration, by ``trainer.should_stop``."""

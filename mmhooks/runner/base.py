@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from mmhooks.checks import check_path
 from mmhooks.dispatch import CallTable, HookList
 from mmhooks.distributed import get_dist_info, unwrap
 from mmhooks.errors import ConfigError, ModelError
@@ -24,7 +25,7 @@ from mmhooks.log import get_logger
 from mmhooks.log_buffer import LogBuffer
 from mmhooks.priority import priority_name
 from mmhooks.runner.checkpointing import Checkpointing
-from mmhooks.runner.checks import check_model, check_optimizer
+from mmhooks.runner.checks import check_length, check_model, check_optimizer
 
 Optimizers = Optimizer | dict[str, Optimizer]
 Workflow = list[tuple[str, int]]
@@ -38,17 +39,18 @@ class Loader(Protocol):
 
 
 Run = TypeVar("Run", bound=Callable[..., None])
+T = TypeVar("T")
 
 
-def resuming_exchange(run: Run) -> Run:
-    """Decorate a runner's ``run`` so that an error does not leave the exchange of gradients paused."""
+def leaving(run: Run) -> Run:
+    """Decorate a runner's ``run`` so that what a run has changed or opened is set right after an error too."""
 
     @functools.wraps(run)
     def guarded(self: BaseRunner, *args: Any, **kwargs: Any) -> None:
         try:
             run(self, *args, **kwargs)
         finally:
-            self.resume_exchange()
+            self.leave()
 
     return cast(Run, guarded)
 
@@ -77,6 +79,8 @@ class BaseRunner(Checkpointing):
         epoch: epochs that are finished.
         iter: train iterations that are finished.
         inner_iter: index of the current iteration in its epoch (or in its flow of the workflow).
+        max_epochs: the length of the run in epochs, where it has one.
+        max_iters: the length of the run in train iterations, where it is known.
         mode: ``"train"`` or ``"val"``.
         data_loader: the loader of the current epoch; before_train_epoch may set another.
         data_batch: the current batch, on the device, between before_*_iter and after_*_iter.
@@ -85,8 +89,9 @@ class BaseRunner(Checkpointing):
 
     Raises:
         ModelError: the model cannot be trained by a runner.
-        ConfigError: arguments that contradict each other.
-        TypeError: an argument of the wrong type.
+        ConfigError: arguments that contradict each other, a length that is no number of epochs or iterations, or a
+            work_dir that is no path.
+        TypeError: another argument of the wrong type.
     """
 
     max_unit = "epochs"
@@ -111,12 +116,13 @@ class BaseRunner(Checkpointing):
             raise TypeError(f"meta must be a dict or None, not {type(meta).__name__}")
         if max_epochs is not None and max_iters is not None:
             raise ConfigError("give max_epochs or max_iters, not both: one run has one length")
+        name = type(self).__name__
+        self.max_epochs = None if max_epochs is None else check_length(name, "max_epochs", max_epochs)
+        self.max_iters = None if max_iters is None else check_length(name, "max_iters", max_iters)
         self._init_state(work_dir, logger, meta)
         self.model = model
         self.optimizer: Any = optimizer
         self.batch_processor = batch_processor
-        self._max_epochs = max_epochs
-        self._max_iters = max_iters
 
     def _init_state(
         self,
@@ -124,12 +130,13 @@ class BaseRunner(Checkpointing):
         logger: logging.Logger | None,
         meta: dict[str, Any] | None,
     ) -> None:
+        folder = check_path(type(self).__name__, "work_dir", work_dir, optional=True)
         self.call_table = CallTable()
         self.logger = logger or get_logger()
         self.meta = meta
         self.work_dir: str | None = None
-        if work_dir is not None:
-            self.work_dir = str(Path(work_dir).absolute())
+        if folder is not None:
+            self.work_dir = str(Path(folder).absolute())
             Path(self.work_dir).mkdir(parents=True, exist_ok=True)
         self.timestamp = time.strftime("%Y%m%d_%H%M%S", time.localtime())
         self.mode: str | None = None
@@ -138,11 +145,12 @@ class BaseRunner(Checkpointing):
         self.outputs: Any = None
         self.log_buffer = LogBuffer()
         self.stop_reason: str | None = None
-        self.epoch = 0
-        self.iter = 0
-        self.inner_iter = 0
+        self.epoch: int = 0
+        self.iter: int = 0
+        self.inner_iter: int = 0
         self._unclaimed: dict[str, torch.Tensor] = {}
         self._hook_states: dict[str, list[Any]] = {}
+        self._on_leave: list[Callable[[], object]] = []
 
     # state ------------------------------------------------------------------------------------------------
 
@@ -150,16 +158,8 @@ class BaseRunner(Checkpointing):
     _epoch = _alias("epoch")
     _iter = _alias("iter")
     _inner_iter = _alias("inner_iter")
-
-    @property
-    def max_epochs(self) -> int | None:
-        """The length of the run in epochs, where it has one."""
-        return self._max_epochs
-
-    @property
-    def max_iters(self) -> int | None:
-        """The length of the run in train iterations, where it is known."""
-        return self._max_iters
+    _max_epochs = _alias("max_epochs")
+    _max_iters = _alias("max_iters")
 
     @property
     def _hooks(self) -> HookList:  # the name that MMCV code uses
@@ -239,6 +239,7 @@ class BaseRunner(Checkpointing):
         self._give_hook_states()
         self.call_hook("before_run")
         self._give_hook_states()  # of a file that a hook has just resumed
+        self.call_table.rebuild()  # a hook may have become another one: by what it was told, or learnt of the runner
 
     # services that differ by driver -----------------------------------------------------------------------
 
@@ -296,6 +297,22 @@ class BaseRunner(Checkpointing):
             paused, self._paused = self._paused, None
             paused.__exit__(None, None, None)
 
+    def on_leave(self, function: Callable[[], object]) -> None:
+        """Have a function called when the run is left, after ``after_run`` or by an error.
+
+        Args:
+            function: called once, the one that was given last first.
+        """
+        self._on_leave.append(function)
+
+    def leave(self) -> None:
+        """Call what `on_leave` was given, and exchange gradients again; whoever drives a run ends it so."""
+        functions, self._on_leave = self._on_leave, []
+        with contextlib.ExitStack() as stack:  # an error of one does not keep the others from being called
+            stack.callback(self.resume_exchange)
+            for function in functions:
+                stack.callback(function)
+
     def check_amp(self, hook: str, scales: bool) -> None:
         """Check that a hook may bring mixed precision: a driver that has its own raises a HookError.
 
@@ -304,10 +321,22 @@ class BaseRunner(Checkpointing):
             scales: it scales the loss.
         """
 
+    def agree(self, value: T) -> T:
+        """Give the value by which to decide whether to call a service that may take all ranks: `save_checkpoint`.
+
+        Where a service does take them, this is rank 0's value, and every rank must call it. Otherwise it is the
+        rank's own: code that runs on rank 0 alone may save a file.
+
+        Args:
+            value: this rank's value, which can be pickled.
+        """
+        return value
+
     def stop(self, reason: str) -> None:
         """End the run after the current iteration, as if its length were reached.
 
-        An open epoch is closed, and the val that the workflow has next follows.
+        An open epoch is closed, and the val that the workflow has next follows. In several processes every rank must
+        call it in the same iteration: one that goes on alone waits for the others without end.
 
         Args:
             reason: said in the log.

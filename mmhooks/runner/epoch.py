@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 import functools
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,8 +12,8 @@ import torch
 from mmhooks.distributed import device_of, mover
 from mmhooks.errors import ConfigError
 from mmhooks.registry import RUNNERS
-from mmhooks.runner.base import BaseRunner, Loader, Workflow, resuming_exchange
-from mmhooks.runner.checks import check_flows
+from mmhooks.runner.base import BaseRunner, Loader, Workflow, leaving
+from mmhooks.runner.checks import check_flows, check_length
 
 
 @RUNNERS.register_module()
@@ -32,7 +33,7 @@ class EpochBasedRunner(BaseRunner):
         >>> runner.run([train_loader, val_loader], [("train", 1), ("val", 1)])
     """
 
-    @resuming_exchange
+    @leaving
     def run(
         self,
         data_loaders: list[Any],
@@ -50,13 +51,13 @@ class EpochBasedRunner(BaseRunner):
         """
         check_flows(data_loaders, workflow)
         if max_epochs is not None:
-            self._max_epochs = max_epochs
-        if self._max_epochs is None:
+            self.max_epochs = check_length(type(self).__name__, "max_epochs", max_epochs)
+        if self.max_epochs is None:
             raise ConfigError("how long to train? Give EpochBasedRunner(..., max_epochs=N)")
         lengths = [_length(loader) for loader, (mode, _) in zip(data_loaders, workflow, strict=True) if mode == "train"]
-        self._max_iters = self._max_epochs * lengths[0]
+        self.max_iters = self.max_epochs * lengths[0]
 
-        self._announce(workflow, self._max_epochs)
+        self._announce(workflow, self.max_epochs)
         self._before_run()
         while self._trains_on():
             for loader, (mode, epochs) in zip(data_loaders, workflow, strict=True):
@@ -69,14 +70,14 @@ class EpochBasedRunner(BaseRunner):
 
     def train(self, data_loader: Loader, **kwargs: Any) -> None:
         """Run one train epoch."""
-        assert self._max_epochs is not None
+        assert self.max_epochs is not None
         self.model.train()
         self.mode = "train"
         self.data_loader = data_loader
-        self._max_iters = self._max_epochs * len(data_loader)
+        self.max_iters = self.max_epochs * len(data_loader)
         self.call_hook("before_train_epoch")
         move, call_hook = mover(device_of(self.model)), self.call_hook
-        run_iter = functools.partial(self.run_iter, train_mode=True, **kwargs)
+        run_iter: Callable[[Any], None] = functools.partial(self.run_iter, train_mode=True, **kwargs)
         for i, batch in enumerate(self.data_loader):
             self.inner_iter = i
             self.data_batch = move(batch)
@@ -119,8 +120,8 @@ class EpochBasedRunner(BaseRunner):
         self._record(outputs, "train_step" if train_mode else "val_step")
 
     def _trains_on(self) -> bool:
-        assert self._max_epochs is not None
-        return self.epoch < self._max_epochs and self.stop_reason is None
+        assert self.max_epochs is not None
+        return self.epoch < self.max_epochs and self.stop_reason is None
 
 
 @RUNNERS.register_module()

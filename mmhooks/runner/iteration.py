@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,8 +10,8 @@ import torch
 from mmhooks.distributed import device_of, mover
 from mmhooks.errors import ConfigError
 from mmhooks.registry import RUNNERS
-from mmhooks.runner.base import BaseRunner, Workflow, resuming_exchange
-from mmhooks.runner.checks import check_flows
+from mmhooks.runner.base import BaseRunner, Workflow, leaving
+from mmhooks.runner.checks import check_flows, check_length
 from mmhooks.runner.registration import HookOrConfig
 
 
@@ -73,7 +73,7 @@ class IterBasedRunner(BaseRunner):
 
     by_epoch = False
     max_unit = "iters"
-    _move = staticmethod(mover(torch.device("cpu")))
+    _move: Callable[[Any], Any] | None = None
 
     def register_training_hooks(  # type: ignore[override]
         self,
@@ -94,7 +94,7 @@ class IterBasedRunner(BaseRunner):
             custom_hooks_config=custom_hooks_config,
         )
 
-    @resuming_exchange
+    @leaving
     def run(
         self,
         data_loaders: list[Any],
@@ -117,13 +117,13 @@ class IterBasedRunner(BaseRunner):
                 "batch_processor, or train with EpochBasedRunner"
             )
         if max_iters is not None:
-            self._max_iters = max_iters
-        if self._max_iters is None:
+            self.max_iters = check_length(type(self).__name__, "max_iters", max_iters)
+        if self.max_iters is None:
             raise ConfigError("how long to train? Give IterBasedRunner(..., max_iters=N)")
 
-        self._announce(workflow, self._max_iters)
+        self._announce(workflow, self.max_iters)
         self._before_run()
-        self._move = mover(device_of(self.model))
+        self._move = None  # the model may have moved since an earlier run
         loaders = [IterLoader(loader) for loader in data_loaders]
         self.call_hook("before_epoch")
         while self._trains_on():
@@ -144,7 +144,7 @@ class IterBasedRunner(BaseRunner):
         self.mode = "train"
         self.data_loader = data_loader
         self.epoch = data_loader.epoch  # read before next(): one iteration late at a rollover, as in MMCV
-        self.data_batch = self._move(next(data_loader))
+        self.data_batch = self._moved(next(data_loader))
         self.call_hook("before_train_iter")
         self._record(model.train_step(self.data_batch, self.optimizer, **kwargs), "train_step")
         self.call_hook("after_train_iter")
@@ -159,16 +159,21 @@ class IterBasedRunner(BaseRunner):
         model.eval()
         self.mode = "val"
         self.data_loader = data_loader
-        self.data_batch = self._move(next(data_loader))
+        self.data_batch = self._moved(next(data_loader))
         self.call_hook("before_val_iter")
         self._record(model.val_step(self.data_batch, **kwargs), "val_step")
         self.call_hook("after_val_iter")
         self.data_batch = None
         self.inner_iter += 1
 
+    def _moved(self, batch: Any) -> Any:
+        if self._move is None:
+            self._move = mover(device_of(self.model))
+        return self._move(batch)
+
     def _resumed(self, content: dict[str, Any]) -> None:
         self.inner_iter = self.iter  # until the first flow begins, as in MMCV
 
     def _trains_on(self) -> bool:
-        assert self._max_iters is not None
-        return self.iter < self._max_iters and self.stop_reason is None
+        assert self.max_iters is not None
+        return self.iter < self.max_iters and self.stop_reason is None

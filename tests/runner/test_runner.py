@@ -314,12 +314,51 @@ def test_hook_info_is_the_calling_order(make_runner, at):
         ({"optimizer": 5}, TypeError, "optimizer must be a torch.optim.Optimizer"),
         ({"logger": "mine"}, TypeError, "logger must be"),
         ({"meta": [1]}, TypeError, "meta must be a dict"),
+        ({"max_epochs": -2}, ConfigError, "EpochBasedRunner's max_epochs must be 0 or a positive integer, not -2"),
+        ({"max_epochs": 2.5}, ConfigError, "max_epochs must be 0 or a positive integer, not 2.5"),
+        ({"max_epochs": "3"}, ConfigError, "max_epochs must be 0 or a positive integer, not '3'"),
+        ({"max_iters": "a"}, ConfigError, "max_iters must be 0 or a positive integer, not 'a'"),
+        ({"work_dir": 3}, ConfigError, r"work_dir must be a path \(str or pathlib.Path\) or None, not 3"),
         ({"max_epochs": 1, "max_iters": 1}, ConfigError, "max_epochs or max_iters, not both"),
     ],
 )
 def test_bad_arguments(make_runner, arguments, error, message):
     with pytest.raises(error, match=message):
         make_runner(**arguments)
+
+
+@pytest.mark.parametrize("kind", [EpochBasedRunner, IterBasedRunner])
+def test_lengths(make_runner, batches, kind):
+    unit = "max_epochs" if kind is EpochBasedRunner else "max_iters"
+    runner = make_runner(kind, **{unit: 2.0})  # 4e4 in a config of MMCV
+    assert repr(getattr(runner, unit)) == "2"
+    with pytest.raises(ConfigError, match=f"{kind.__name__}'s {unit} must be 0 or a positive integer, not 1.5"):
+        runner.run([batches], TRAIN, 1.5)
+    runner.run([batches], TRAIN, 1)
+    assert runner.iter == (4 if kind is EpochBasedRunner else 1)
+
+
+@pytest.mark.parametrize("kind", [EpochBasedRunner, IterBasedRunner])
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda runner, config: runner.register_logger_hooks(config),
+        lambda runner, config: runner.register_training_hooks(None, log_config=config),
+    ],
+)
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (3, r"log_config must be a dict such as log_config=dict\(interval=10, .*not 3"),
+        ({"hooks": 3}, "the hooks of log_config must be a list .*not 3"),
+        ({"hoks": []}, "log_config takes interval and hooks, not 'hoks'; did you mean 'hooks'"),
+        ({"interval": "10", "hooks": [{"type": "TextLoggerHook"}]}, "interval must be a positive integer, not '10'"),
+    ],
+)
+def test_bad_log_configs(make_runner, kind, register, config, message):
+    runner = make_runner(kind)
+    with pytest.raises(ConfigError, match=message):
+        register(runner, config)
 
 
 @pytest.mark.parametrize("kind", [EpochBasedRunner, IterBasedRunner])
@@ -424,3 +463,29 @@ def test_build_runner(make_model):
     assert runner.max_iters == 7
     with pytest.raises(RegistryError, match=re.escape("'EpochBasedRunner'")):
         build_runner({"type": "EpochBasedRuner"}, {"model": make_model()})
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "length"), [(EpochBasedRunner, {"max_epochs": 1}), (IterBasedRunner, {"max_iters": 2})]
+)
+def test_what_is_done_when_a_run_is_left(make_runner, batches, at, kind, length, fails):
+    """It is done once, the last first, and an error in it does not keep the rest from being done."""
+
+    def begin(runner):
+        for name in ("first", "second"):
+            runner.on_leave(lambda name=name: done.append(name))
+        if fails:
+            runner.on_leave(lambda: 1 / 0)
+
+    done = []
+    runner = make_runner(kind, **length)
+    runner.register_hook(at(before_run=begin, after_run=lambda r: done.append("after_run")))
+    if fails:
+        with pytest.raises(ZeroDivisionError):
+            runner.run([batches], TRAIN)
+    else:
+        runner.run([batches], TRAIN)
+    assert done == ["after_run", "second", "first"]
+    runner.leave()
+    assert len(done) == 3

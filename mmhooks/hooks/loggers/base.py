@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-from mmhooks.errors import ConfigError
+from mmhooks.checks import check_count, check_flag
 from mmhooks.hook import Hook
 from mmhooks.runner.base import BaseRunner
 
@@ -18,19 +18,19 @@ class LoggerHook(Hook):
         ignore_last: leave out the rest at the end of an epoch that is shorter than the interval.
         reset_flag: clear the averages after logging. The last logger of a runner always does.
         by_epoch: iterations are counted within the epoch.
+
+    Raises:
+        ConfigError: an interval that is no positive integer, or another argument that is not True or False.
     """
 
     def __init__(
         self, interval: int = 10, ignore_last: bool = True, reset_flag: bool = False, by_epoch: bool = True
     ) -> None:
-        if interval <= 0:
-            raise ConfigError(
-                f"{type(self).__name__}'s interval must be a positive number of iterations, not {interval}"
-            )
-        self.interval = interval
-        self.ignore_last = ignore_last
-        self.reset_flag = reset_flag
-        self.by_epoch = by_epoch
+        name = type(self).__name__
+        self.interval = check_count(name, "interval", interval)
+        self.ignore_last = check_flag(name, "ignore_last", ignore_last)
+        self.reset_flag = check_flag(name, "reset_flag", reset_flag)
+        self.by_epoch = check_flag(name, "by_epoch", by_epoch)
 
     @abstractmethod
     def log(self, runner: BaseRunner) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
 from mmhooks.checkpoint import plain
+from mmhooks.checks import check_count
 from mmhooks.hooks.loggers.base import LoggerHook
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
@@ -30,7 +32,11 @@ class TextLoggerHook(LoggerHook):
         interval: every so many iterations.
         ignore_last: leave out the rest at the end of an epoch that is shorter than the interval.
         reset_flag: clear the averages after logging. The last logger of a runner always does.
-        interval_exp_name: print ``meta["exp_name"]`` every so many iterations.
+        interval_exp_name: print ``meta["exp_name"]`` every so many iterations, and with ``by_epoch`` at the end of
+            each epoch; 0 or -1: only then.
+
+    Raises:
+        ConfigError: an argument of another kind.
     """
 
     def __init__(
@@ -42,7 +48,13 @@ class TextLoggerHook(LoggerHook):
         interval_exp_name: int = 1000,
     ) -> None:
         super().__init__(interval, ignore_last, reset_flag, by_epoch)
-        self.interval_exp_name = interval_exp_name
+        self.interval_exp_name = check_count(
+            type(self).__name__,
+            "interval_exp_name",
+            interval_exp_name,
+            minimum=0,
+            special={-1: "the ends of epochs only"},
+        )
         self.time_sec_tot = 0.0
         self.start_iter = 0
         self.json_log_path: Path | None = None
@@ -56,8 +68,9 @@ class TextLoggerHook(LoggerHook):
         self.time_sec_tot = 0.0
         self._cuda = torch.cuda.is_available()
         self._close()
-        if runner.work_dir is not None:
-            self.json_log_path = Path(runner.work_dir) / f"{runner.timestamp}.log.json"
+        runner.on_leave(self._close)
+        folder = runner.work_dir
+        self.json_log_path = None if folder is None else Path(folder) / f"{runner.timestamp}.log.json"
         if runner.meta is not None:
             self._dump(runner.meta, runner)
 
@@ -125,9 +138,24 @@ class TextLoggerHook(LoggerHook):
         if self.json_log_path is None or runner.rank != 0:
             return
         text = json.dumps({key: _json_value(value) for key, value in line.items()})
-        if self._file is None:  # open for the whole run: opening takes longer than all the rest
-            self._file = self.json_log_path.open("ab", buffering=0)
+        if not self._is_open(self.json_log_path):  # open for the whole run: opening takes longer than all the rest
+            self._open(self.json_log_path)
+        assert self._file is not None
         self._file.write(f"{text}\n".encode())  # one write a line: another process never sees half of it
+
+    def _is_open(self, path: Path) -> bool:
+        """Tell whether the file is open, and still the one at its path: somebody may delete it, or put it aside."""
+        if self._file is None:
+            return False
+        try:
+            return os.path.samestat(path.stat(), self._opened)
+        except OSError:
+            return False
+
+    def _open(self, path: Path) -> None:
+        self._close()
+        self._file = path.open("ab", buffering=0)
+        self._opened = os.fstat(self._file.fileno())
 
     def after_run(self, runner: BaseRunner) -> None:
         """Close the file."""
@@ -137,6 +165,10 @@ class TextLoggerHook(LoggerHook):
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the open file out: a copy opens it anew."""
+        return {**self.__dict__, "_file": None}
 
 
 def _json_value(value: Any) -> Any:
