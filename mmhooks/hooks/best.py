@@ -12,6 +12,7 @@ import torch
 
 from mmhooks.checkpoint import join, plain, remove, storage_options_of
 from mmhooks.checkpoint.storage import located
+from mmhooks.checks import check_flag, check_path
 from mmhooks.errors import CheckpointError, ConfigError, nearest
 from mmhooks.hook import Hook
 from mmhooks.hooks.checkpoint import resolve_out_dir
@@ -63,11 +64,10 @@ class KeepsBest(Hook):
         name = type(self).__name__
         if save_best is not None and not isinstance(save_best, str):
             raise ConfigError(f"{name}'s save_best must be a metric's name, 'auto' or None, not {save_best!r}")
-        if not isinstance(by_epoch, bool):
-            raise ConfigError(f"{name}'s by_epoch must be True or False, not {by_epoch!r}")
+        check_flag(name, "by_epoch", by_epoch)
+        out_dir = check_path(name, "out_dir", out_dir, optional=True)
         self._storage_options = storage_options_of(file_client_args)
         if out_dir:
-            out_dir = str(out_dir)
             located(out_dir, file_client_args)  # wrong now rather than when the run begins
         self.save_best = save_best
         self.greater_keys = _as_keys("greater_keys", greater_keys, self._default_greater_keys)
@@ -107,9 +107,18 @@ class KeepsBest(Hook):
             runner.meta = {}
         self.best_ckpt_path = runner.meta.setdefault("hook_msgs", {}).get("best_ckpt")
 
+    def _agree(self, runner: BaseRunner, key_score: Any) -> Any:
+        """Give the score as a number; where saving takes all ranks, rank 0's, by its metric and its rule."""
+        score, rule, key = runner.agree((as_number(key_score), self.rule, self.key_indicator))
+        if score is not None and (rule, key) != (self.rule, self.key_indicator):
+            self._init_rule(rule, key)
+        return score
+
     def _save_ckpt(self, runner: BaseRunner, key_score: Any) -> None:
         """Save the model if its score is better than the best one so far."""
-        score = as_number(key_score)
+        self._keep(runner, self._agree(runner, key_score))
+
+    def _keep(self, runner: BaseRunner, score: Any) -> None:
         if score is None:
             return
         assert runner.meta is not None

@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from mmhooks.checks import check_flag, check_path
 from mmhooks.distributed.collect import broadcast_object
 from mmhooks.distributed.ranks import get_dist_info
-from mmhooks.errors import ConfigError
+from mmhooks.errors import HookError
 from mmhooks.evaluation import broadcast_bn_stats, multi_gpu_test
 from mmhooks.hooks.best import as_number
 from mmhooks.hooks.evaluation import EvalHook
@@ -93,44 +94,58 @@ class DistEvalHook(EvalHook):
             **eval_kwargs,
         )
         name = type(self).__name__
-        for argument, value in (("broadcast_bn_buffer", broadcast_bn_buffer), ("gpu_collect", gpu_collect)):
-            if not isinstance(value, bool):
-                raise ConfigError(f"{name}'s {argument} must be True or False, not {value!r}")
-        if tmpdir is not None and not isinstance(tmpdir, (str, os.PathLike)):
-            raise ConfigError(f"{name}'s tmpdir must be a folder or None, not {tmpdir!r}")
-        self.broadcast_bn_buffer = broadcast_bn_buffer
+        check_path(name, "tmpdir", tmpdir, optional=True)
+        self.broadcast_bn_buffer = check_flag(name, "broadcast_bn_buffer", broadcast_bn_buffer)
         self.tmpdir = tmpdir
-        self.gpu_collect = gpu_collect
+        self.gpu_collect = check_flag(name, "gpu_collect", gpu_collect)
         self._performing = False
+        self._tested = False
         self._found: tuple[Any, str | None, str | None] | None = None
 
     def _perform(self, runner: BaseRunner) -> None:
-        self._performing, self._found = True, None
+        self._performing, self._tested, self._found = True, False, None
         try:
             super()._perform(runner)
+        except Exception as error:
+            if self._tested:  # the others are not in the test any more: they wait to hear what was found
+                broadcast_object((f"{type(error).__name__}: {error}", None))
+            raise
         finally:
             self._performing = False
-        if self.save_best is None or get_dist_info()[1] == 1:
+        if get_dist_info()[1] == 1:
             return
         # saving may take all ranks, and only some of them have judged (a subclass's own _do_evaluate: rank 0)
-        found = broadcast_object(self._found)
+        failure, found = broadcast_object(("", self._found))
+        if failure:
+            raise HookError(f"the evaluation failed on rank 0, so rank {get_dist_info()[0]} ends too: {failure}")
         if found is not None:
             score, key, rule = found
             self._init_rule(rule, key)
-            self._save_ckpt(runner, score)
+            self._keep(runner, score)
 
     def _do_evaluate(self, runner: BaseRunner) -> None:
         if self.broadcast_bn_buffer:
             broadcast_bn_stats(runner.model)
         super()._do_evaluate(runner)
 
+    def evaluate(self, runner: BaseRunner, results: Any) -> Any:
+        """See `EvalHook.evaluate`; on rank 0, with ``metrics`` on every rank."""
+        self._tested = True  # by a subclass's own _do_evaluate, perhaps
+        return super().evaluate(runner, results)
+
     def _test(self, model: nn.Module, work_dir: str | None) -> Any:
         if self.metrics is not None:
-            return super()._test(model, work_dir)
-        tmpdir = self.tmpdir
-        if tmpdir is None and work_dir is not None and self.test_fn is not multi_gpu_test:
-            tmpdir = str(Path(work_dir) / ".eval_hook")
-        return self.test_fn(model, self.dataloader, tmpdir=tmpdir, gpu_collect=self.gpu_collect)
+            results = super()._test(model, work_dir)
+        else:
+            tmpdir = self.tmpdir
+            if tmpdir is None and work_dir is not None and self.test_fn is not multi_gpu_test:
+                tmpdir = str(Path(work_dir) / ".eval_hook")
+            results = self.test_fn(model, self.dataloader, tmpdir=tmpdir, gpu_collect=self.gpu_collect)
+        self._tested = True
+        return results
+
+    def _agree(self, runner: BaseRunner, key_score: Any) -> Any:
+        return as_number(key_score) if self._performing else super()._agree(runner, key_score)  # _perform sees to it
 
     def _has_results(self) -> bool:
         return self.metrics is not None or get_dist_info()[0] == 0

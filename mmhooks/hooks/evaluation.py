@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import RandomSampler
 
+from mmhooks.checks import check_count, check_flag
 from mmhooks.errors import ConfigError, HookError, nearest
 from mmhooks.evaluation import Metrics, Predict, measure, single_gpu_test
 from mmhooks.hook import when
@@ -102,13 +103,13 @@ class EvalHook(KeepsBest):
         name = type(self).__name__
         if not hasattr(self.dataloader, "__iter__") or not hasattr(self.dataloader, "__len__"):
             raise TypeError(f"{name}'s dataloader must be a sized loader, not {type(self.dataloader).__name__}")
-        if not isinstance(self.interval, int) or self.interval <= 0:
-            raise ConfigError(f"{name}'s interval must be a positive integer, not {self.interval!r}")
-        if self.start is not None and (not isinstance(self.start, int) or self.start < 0):
-            raise ConfigError(f"{name}'s start must be 0 or a later epoch or iteration, or None, not {self.start!r}")
-        for argument in ("zero_counts", "restore_mode"):
-            if not isinstance(getattr(self, argument), bool):
-                raise ConfigError(f"{name}'s {argument} must be True or False, not {getattr(self, argument)!r}")
+        self.interval = check_count(name, "interval", self.interval, whole_floats=True)
+        if self.start is not None:
+            self.start = check_count(
+                name, "start", self.start, minimum=0, special={None: "the first one"}, whole_floats=True
+            )
+        check_flag(name, "zero_counts", self.zero_counts)
+        check_flag(name, "restore_mode", self.restore_mode)
         if not callable(self.test_fn):
             raise ConfigError(f"{name}'s test_fn must be a function of the model and the loader, not {self.test_fn!r}")
         if (self.metrics is None) != (self.predict is None):
@@ -116,7 +117,11 @@ class EvalHook(KeepsBest):
                 f"{name} takes metrics and predict together: metrics=MetricCollection(...), "
                 "predict=lambda model, batch: (preds, target)"
             )
-        own_way = type(self).evaluate is not EvalHook.evaluate
+        if self.predict is not None and not callable(self.predict):
+            raise ConfigError(f"{name}'s predict must be a function of the model and a batch, not {self.predict!r}")
+        if self.metrics is not None and not hasattr(self.metrics, "compute"):
+            raise ConfigError(f"{name}'s metrics must be a MetricCollection of torchmetrics, not {self.metrics!r}")
+        own_way = not type(self).evaluate.__module__.startswith("mmhooks.hooks.")  # a subclass's of the user
         if not own_way and self.metrics is None and not hasattr(getattr(self.dataloader, "dataset", 0), "evaluate"):
             raise ConfigError(
                 f"{name} does not know what to measure: give it metrics=MetricCollection(...) and "
@@ -199,8 +204,10 @@ class EvalHook(KeepsBest):
             return
         runner.log_buffer.output["eval_iter_num"] = len(self.dataloader)
         score = self.evaluate(runner, results)
-        if self.save_best and (score or (self.zero_counts and score is not None)):
-            self._save_ckpt(runner, score)
+        if self.save_best:
+            score = self._agree(runner, score)  # before a rank with a score of 0 goes its own way
+            if score or (self.zero_counts and score is not None):
+                self._save_ckpt(runner, score)
 
     def evaluate(self, runner: BaseRunner, results: Any) -> Any:
         """Judge the results of a test, and log the values.

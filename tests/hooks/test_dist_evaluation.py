@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,22 +9,15 @@ import pytest
 
 from mmhooks import ConfigError, DistEvalHook
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from processes import run_ranks
+
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     """Give what each rank saw, and the folder of both."""
     folder = tmp_path_factory.mktemp("ranks")
-    script = Path(__file__).with_name("two_ranks.py")
-    ranks = [
-        subprocess.Popen([sys.executable, str(script), str(rank), str(folder)], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    try:
-        said = [rank.communicate(timeout=120)[1] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(said)
+    run_ranks([folder, folder], Path(__file__).with_name("two_ranks.py"), folder)
     return [json.loads((folder / f"rank_{rank}.json").read_text()) for rank in range(2)], folder
 
 
@@ -64,6 +56,10 @@ def test_every_rank_knows_the_best_and_rank_0_writes_it(ranks, way):
     assert zero["saves"] == one["saves"] == ["best_acc_epoch_1.pth", "best_acc_epoch_2.pth"]
     assert zero["files"] == ["best_acc_epoch_2.pth"]
     assert one["files"] == []
+
+
+def test_a_native_runner_saves_without_the_other_ranks(ranks):
+    assert ranks("agreed") == [{"value": None}, {"value": "of rank 1"}]
 
 
 def test_by_iteration(ranks):
@@ -135,6 +131,22 @@ def test_a_loader_that_deals_nothing_out(ranks):
     assert one["found"] is None
 
 
+@pytest.mark.parametrize("way", ["plain", "subclass", "unsaved"])
+def test_a_failure_of_the_evaluation_ends_all_ranks(ranks, way):
+    zero, one = ranks(f"failing, {way}")
+    assert zero["found"] == "KeyError: 'no such sample'"
+    assert one["found"] == (
+        "HookError: the evaluation failed on rank 0, so rank 1 ends too: KeyError: 'no such sample'"
+    )
+    assert zero["met"] == one["met"] == 2
+
+
+def test_a_failure_that_all_ranks_meet_is_told_by_each(ranks):
+    zero, one = ranks("failing, metrics")
+    assert zero == one
+    assert zero["found"].startswith("HookError: DistEvalHook(save_best='accc'), but the evaluation gave acc")
+
+
 def test_a_tmpdir_that_is_none(ranks):
     zero, one = ranks("no folder")
     assert zero == one
@@ -152,13 +164,18 @@ def test_a_file_that_its_process_did_not_write_is_not_read(ranks):
     [
         ({"broadcast_bn_buffer": 1}, "DistEvalHook's broadcast_bn_buffer must be True or False, not 1"),
         ({"gpu_collect": None}, "DistEvalHook's gpu_collect must be True or False, not None"),
-        ({"tmpdir": 3}, "DistEvalHook's tmpdir must be a folder or None, not 3"),
+        ({"tmpdir": 3}, r"DistEvalHook's tmpdir must be a path \(str or pathlib.Path\) or None, not 3"),
         ({"interval": 0}, "DistEvalHook's interval must be a positive integer, not 0"),
     ],
 )
 def test_bad_arguments(batches, arguments, message):
     with pytest.raises(ConfigError, match=message):
         DistEvalHook(batches, metrics=Counts(), predict=len, **arguments)
+
+
+def test_something_to_measure_is_needed(batches):
+    with pytest.raises(ConfigError, match="DistEvalHook does not know what to measure"):
+        DistEvalHook(batches)
 
 
 class Counts:

@@ -178,8 +178,23 @@ def test_own_keys():
         ({"dataloader": iter([])}, TypeError, "must be a sized loader, not list_iterator"),
         ({"interval": 0}, ConfigError, "EvalHook's interval must be a positive integer, not 0"),
         ({"interval": 0.5}, ConfigError, "interval must be a positive integer, not 0.5"),
-        ({"start": -1}, ConfigError, "start must be 0 or a later epoch or iteration, or None, not -1"),
-        ({"start": "2"}, ConfigError, "start must be 0 or a later epoch or iteration, or None, not '2'"),
+        ({"interval": True}, ConfigError, "interval must be a positive integer, not True"),
+        ({"interval": "2"}, ConfigError, "interval must be a positive integer, not '2'"),
+        *(
+            (
+                {"start": value},
+                ConfigError,
+                f"start must be 0 or a positive integer, or None for the first one, not {value!r}",
+            )
+            for value in (-1, "2", True, 0.5)
+        ),
+        ({"out_dir": 5}, ConfigError, r"EvalHook's out_dir must be a path \(str or pathlib.Path\) or None, not 5"),
+        ({"metrics": 3, "predict": print}, ConfigError, "metrics must be a MetricCollection of torchmetrics, not 3"),
+        (
+            {"metrics": accuracy(), "predict": 4},
+            ConfigError,
+            "predict must be a function of the model and a batch, not",
+        ),
         ({"by_epoch": "no"}, ConfigError, "by_epoch must be True or False, not 'no'"),
         ({"zero_counts": 1}, ConfigError, "zero_counts must be True or False, not 1"),
         ({"restore_mode": None}, ConfigError, "restore_mode must be True or False, not None"),

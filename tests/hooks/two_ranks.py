@@ -1,4 +1,4 @@
-"""What one of two processes sees of evaluations: ``python two_ranks.py <rank> <folder>``, as JSON."""
+"""What one of two processes sees of evaluations: ``python two_ranks.py <folder>``, as JSON."""
 
 import json
 import logging.handlers
@@ -35,6 +35,11 @@ class Points(Dataset):
         self.got.append([int(index) for _, index in results])
         scores = torch.stack([score for score, _ in results])
         return {"acc": (scores.argmax(1) == self.y).double().mean().item() + len(self.got)}
+
+
+class Fails(Points):
+    def evaluate(self, results, logger=None):
+        raise KeyError("no such sample")
 
 
 class Net(nn.Module):
@@ -89,8 +94,8 @@ class Overwrites:
             file.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
 
 
-def loader(size=7, sampler=DistributedSampler):
-    data = Points(size)
+def loader(size=7, sampler=DistributedSampler, dataset=Points):
+    data = dataset(size)
     dealer = sampler(data, shuffle=False) if sampler is DistributedSampler else sampler and sampler(data)
     return DataLoader(data, batch_size=2, sampler=dealer)
 
@@ -131,9 +136,9 @@ def alone(model, size=7):
     return data.evaluate(mmhooks.single_gpu_test(model, DataLoader(data, batch_size=3)))["acc"] - 1
 
 
-def refusal(function, *args):
+def refusal(function, *args, **kwargs):
     try:
-        return function(*args)
+        return function(*args, **kwargs)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
@@ -141,6 +146,7 @@ def refusal(function, *args):
 def scenarios(folder, rank):
     runner, seen = run(folder / "memory", DistEvalHook(loader(), save_best="acc"), max_epochs=2)
     yield "memory", {**seen, "alone": alone(runner.model)}
+    yield "agreed", {"value": runner.agree("of rank 1") if rank == 1 else None}  # without rank 0
     kept = folder / "kept"
     kept.mkdir(exist_ok=True)
     hook = DistEvalHook(loader(), tmpdir=folder / "made" / "here", save_best="auto")
@@ -189,6 +195,18 @@ def scenarios(folder, rank):
     hook = DistEvalHook(loader())
     yield "measured", {"values": hook.measure(Net(), mmhooks.log.get_logger()), "alone": alone(Net())}
     yield "not dealt out", {"found": refusal(multi_gpu_test, Net(), loader(sampler=None))}
+    for name, kind, save_best in (
+        ("plain", DistEvalHook, "acc"),
+        ("subclass", RankZero, "acc"),
+        ("unsaved", DistEvalHook, None),
+    ):
+        hook = kind(loader(dataset=Fails), save_best=save_best)
+        found = refusal(run, folder / f"failing {name}", hook, max_epochs=1)
+        met = torch.ones(())
+        dist.all_reduce(met)  # no rank is left inside another exchange
+        yield f"failing, {name}", {"found": found, "met": met.item()}
+    hook = DistEvalHook(loader(8), save_best="accc", rule="greater", **accuracy())
+    yield "failing, metrics", {"found": refusal(run, folder / "failing metrics", hook, max_epochs=1)}
     (folder / "a file").touch()
     yield "no folder", {"found": refusal(collect_results_cpu, [1], 2, str(folder / "a file"))}
     part = [Overwrites(str(folder / "tampered")) if rank == 0 else 1]
@@ -196,11 +214,9 @@ def scenarios(folder, rank):
 
 
 def main():
-    rank, folder = int(sys.argv[1]), Path(sys.argv[2])
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=(folder / "meeting").as_uri(), rank=rank, world_size=2, timeout=timedelta(seconds=40)
-    )
+    folder = Path(sys.argv[1])
+    dist.init_process_group("gloo", timeout=timedelta(seconds=40))
+    rank = dist.get_rank()
     seen = dict(scenarios(folder, rank))
     dist.barrier()  # neither leaves while the other still talks to it
     dist.destroy_process_group()
