@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from mmhooks.checks import check_flag
 from mmhooks.errors import ConfigError, ModelError, nearest
 
 Names = str | Iterable[str] | None
@@ -62,8 +63,7 @@ def auto_fp16(
         ...     def forward(self, x, mask):
         ...         return self.net(x) * mask
     """
-    if not isinstance(out_fp32, bool):
-        raise ConfigError(f"auto_fp16: out_fp32 must be True or False, not {out_fp32!r}")
+    check_flag("auto_fp16", "out_fp32", out_fp32)
     if isinstance(supported_types, type):
         supported_types = (supported_types,)
     if not isinstance(supported_types, tuple) or not all(isinstance(kind, type) for kind in supported_types):
@@ -84,8 +84,7 @@ def force_fp32(apply_to: Names = None, out_fp16: bool = False) -> Callable[[Meth
     Raises:
         ConfigError: an argument of another kind.
     """
-    if not isinstance(out_fp16, bool):
-        raise ConfigError(f"force_fp32: out_fp16 must be True or False, not {out_fp16!r}")
+    check_flag("force_fp32", "out_fp16", out_fp16)
     return _decorator("force_fp32", apply_to, narrow=False, back=out_fp16, supported=(nn.Module,))
 
 

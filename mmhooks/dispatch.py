@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, Self, SupportsIndex
 
@@ -29,9 +30,14 @@ def find_method(hook: object, name: str) -> Call | None:
     for own in (name, GENERIC.get(name)):
         if own is not None and _overrides(hook, own):
             method: Call = getattr(hook, own)
-            needed = getattr(method, "needed", None)
-            return method if needed is None or needed(hook) else None
+            return method if _is_needed(method, hook) else None
     return None
+
+
+def _is_needed(method: Call, hook: object) -> bool:
+    function = getattr(method, "__func__", None)
+    decorated, needed = getattr(function, "when", (None, None))
+    return decorated is not function or needed is None or bool(needed(hook))
 
 
 def _overrides(hook: object, name: str) -> bool:
@@ -119,7 +125,10 @@ class Entry:
     __slots__ = ("calls", "owners", "stale")
 
     def __init__(self, found: list[tuple[Any, Call]]) -> None:
-        self.calls = tuple(call for _, call in found)
+        calls: list[Call] = []
+        for _, call in found:  # two hooks may have been given one function: each call must be found again
+            calls.append(functools.partial(call) if call in calls else call)
+        self.calls = tuple(calls)
         self.owners = tuple(hook for hook, _ in found)
         self.stale = False  # the hooks have changed since
 

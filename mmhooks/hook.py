@@ -45,7 +45,8 @@ def when(needed: Callable[[Any], bool]) -> Callable[[Method], Method]:
     the method is called as ever.
 
     Args:
-        needed: asked with the hook when a run starts, and again when hooks have been registered or removed.
+        needed: asked with the hook when a run starts, again after ``before_run``, and when hooks have been registered
+            or removed; a change of the hook at another time is not seen.
 
     Example:
         >>> class Every(Hook):
@@ -58,7 +59,8 @@ def when(needed: Callable[[Any], bool]) -> Callable[[Method], Method]:
     """
 
     def decorate(method: Method) -> Method:
-        method.needed = needed  # type: ignore[attr-defined]  # find_method reads it
+        # find_method reads it; with the method, since functools.wraps hands attributes on to other functions
+        method.when = (method, needed)  # type: ignore[attr-defined]
         return method
 
     return decorate

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from mmhooks.errors import ModelError
+
 
 class LogBuffer:
     """Collects values iteration by iteration and averages the latest of them, weighted by sample count.
@@ -53,6 +55,9 @@ class LogBuffer:
         Args:
             values: numbers or 0-d tensors by name.
             count: the number of samples behind each value, its weight in the average.
+
+        Raises:
+            TypeError: ``values`` is no dict.
         """
         if type(values) is not dict and not isinstance(values, Mapping):
             raise TypeError(f"log values must be a dict of name to number, not {type(values).__name__}")
@@ -81,11 +86,24 @@ class LogBuffer:
 
         Args:
             n: how many of the latest values; 0 means all.
+
+        Raises:
+            ModelError: a value is no number.
+            ValueError: ``n`` is negative.
         """
         if n < 0:
             raise ValueError(f"average takes the number of latest values (0 for all), not {n}")
         for key, history in self.val_history.items():
-            values, counts = _numbers(history[-n:]), _numbers(self.n_history[key][-n:])
+            latest = history[-n:]
+            try:
+                values, counts = _numbers(latest), _numbers(self.n_history[key][-n:])
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ModelError(
+                    f"the log values of {key!r} must be numbers or tensors with one element each, and their counts "
+                    f"numbers, but {error}"
+                ) from error
+            if values is not latest:
+                history[-n:] = values  # or the tensors would stay on the device until the epoch ends
             total = sum(counts)
             weighted = _sum([value * count for value, count in zip(values, counts, strict=True)])
             self.output[key] = weighted / total if total else nan

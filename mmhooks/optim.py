@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.optim import Optimizer
 
+from mmhooks.checks import check_flag
 from mmhooks.distributed import unwrap
 from mmhooks.errors import ConfigError, nearest
 from mmhooks.registry import OPTIMIZER_BUILDERS, OPTIMIZERS, build_from_cfg
@@ -49,7 +51,12 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> Optimizer | dic
     inner = unwrap(model)
     if not isinstance(cfg, Mapping):
         raise ConfigError(f"optimizer must be a dict such as dict(type='SGD', lr=0.1), not {type(cfg).__name__}")
-    if not cfg or "type" in cfg or not all(isinstance(one, Mapping) for one in cfg.values()):
+    if not cfg:
+        raise ConfigError(
+            "optimizer is an empty dict: it needs a 'type' and its arguments, as in dict(type='SGD', lr=0.1), or such "
+            "a dict for each submodule"
+        )
+    if "type" in cfg or not all(isinstance(one, Mapping) for one in cfg.values()):
         return _build(inner, cfg)
     return {name: _build(_submodule(inner, name), one) for name, one in cfg.items()}
 
@@ -97,7 +104,8 @@ class DefaultOptimizerConstructor:
 
     Raises:
         TypeError: an argument, ``custom_keys`` or one of its values is no dict, or a factor no number.
-        ConfigError: a rule multiplies a ``weight_decay`` or ``lr`` that the optimizer's config does not say.
+        ConfigError: a rule multiplies a ``weight_decay`` or ``lr`` that the optimizer's config does not say; a key of
+            ``custom_keys`` is no str, ``bypass_duplicate`` no bool; at the call, a number of the optimizer is none.
 
     Example:
         >>> constructor = DefaultOptimizerConstructor(
@@ -124,6 +132,7 @@ class DefaultOptimizerConstructor:
             self.add_params(args["params"], model)
         else:
             args["params"] = model.parameters()
+        _check_numbers(args)
         optimizer: Optimizer = build_from_cfg(args, OPTIMIZERS)
         return optimizer
 
@@ -213,7 +222,13 @@ class DefaultOptimizerConstructor:
         if type(self).add_params is DefaultOptimizerConstructor.add_params:  # else the keys are the subclass's
             _check_factors({key: value for key, value in cfg.items() if key in _MULTS}, "paramwise_cfg")
             _warn_of_unknown(cfg, _KEYS, "paramwise_cfg")
+            check_flag("paramwise_cfg", "bypass_duplicate", cfg.get("bypass_duplicate", False))
             for key, own in custom.items():
+                if not isinstance(key, str):
+                    raise ConfigError(
+                        "custom_keys of paramwise_cfg must have parts of parameters' names as keys, such as "
+                        f"'backbone', not {key!r}"
+                    )
                 where = f"custom_keys[{key!r}] of paramwise_cfg"
                 if not isinstance(own, Mapping):
                     raise TypeError(f"{where} must be a dict such as dict(lr_mult=0.1), not {own!r}")
@@ -229,6 +244,21 @@ def _check_factors(factors: Mapping[str, Any], where: str) -> None:
     for key, value in factors.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"{key} of {where} must be a number, not {value!r}")
+
+
+def _check_numbers(cfg: Mapping[str, Any]) -> None:
+    """Refuse words and containers where an optimizer has a number: it would compare or multiply them."""
+    target = OPTIMIZERS.get(cfg["type"]) if isinstance(cfg.get("type"), str) else cfg.get("type")
+    if not callable(target):
+        return  # build_from_cfg tells
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):  # a class written in C
+        return
+    for name, parameter in parameters.items():
+        numeric = isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool)
+        if numeric and isinstance(cfg.get(name), (str, list, tuple, dict)):
+            raise ConfigError(f"{target.__name__}'s {name} must be a number, not {cfg[name]!r}")
 
 
 def _warn_of_unknown(cfg: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
@@ -258,7 +288,8 @@ def _submodule(model: nn.Module, name: str) -> nn.Module:
     try:
         return children[name]
     except KeyError:
+        hint = nearest(name, children) if isinstance(name, str) else ""
         raise ConfigError(
             f"optimizer has an entry {name!r}, but {type(model).__name__} has no submodule of that name, only "
-            f"{', '.join(children) or 'none at all'}{nearest(name, children)}"
+            f"{', '.join(children) or 'none at all'}{hint}"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
@@ -28,7 +29,7 @@ def build_from_cfg(cfg: Mapping[str, Any], registry: Registry, default_args: Map
     Raises:
         ConfigError: neither ``cfg`` nor ``default_args`` has a ``type``.
         RegistryError: no registry in reach holds the name.
-        TypeError: an argument is of the wrong type.
+        TypeError: an argument is of the wrong type; or the class takes no such argument, and it says which it takes.
         Exception: what the class itself raises, with a note that says which class was built from which keys.
 
     Example:
@@ -65,7 +66,12 @@ def build_from_cfg(cfg: Mapping[str, Any], registry: Registry, default_args: Map
     try:
         return target(**args)
     except Exception as error:
-        error.add_note(_build_note(target, args, registry))
+        note = _build_note(target, args, registry)
+        told = _unknown_argument(error, target, args)
+        if told is not None:
+            told.add_note(note)
+            raise told from error
+        error.add_note(note)
         raise
 
 
@@ -306,17 +312,50 @@ def _unknown(wanted: str, registry: Registry) -> str:
 def _build_note(target: Callable[..., Any], args: Mapping[str, Any], registry: Registry) -> str:
     """Say what was being built, and which keys it cannot take."""
     note = f"while building {_full_name(target)} for the {registry.name} registry from {_listed(args)}"
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):  # some classes written in C have no signature
-        return note
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return note
-    taken = [parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY]
-    for key in args:
+    taken, others = _arguments(target)
+    for key in () if others else args:
         if key not in taken:
             note += f"\n  it takes no {key!r}{nearest(str(key), taken)}"
     return note
+
+
+def _unknown_argument(error: Exception, target: Callable[..., Any], args: Mapping[str, Any]) -> TypeError | None:
+    """Tell of an argument that a class does not take in the words of who asked for the class.
+
+    Python names the method that stumbled over it, which may be that of a base class.
+    """
+    if not isinstance(error, TypeError):
+        return None
+    taken, _ = _arguments(target)
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    key = found[1] if found else next(iter(args), "") if str(error).endswith("takes no arguments") else ""
+    if key not in args or key in taken:
+        return None
+    return TypeError(
+        f"{target.__qualname__} got an unexpected keyword argument {key!r}{nearest(key, taken) or '.'} "
+        f"It takes {', '.join(taken) or 'none'}"
+    )
+
+
+def _arguments(target: Callable[..., Any]) -> tuple[list[str], bool]:
+    """Give the names that can be given, and whether others can.
+
+    Where ``__init__`` has ``**kwargs``, they are taken to reach that of the next base class that has one.
+    """
+    functions: list[Any] = [target]
+    if inspect.isclass(target) and "__new__" not in vars(target):
+        functions = [vars(cls)["__init__"] for cls in target.__mro__[:-1] if "__init__" in vars(cls)] or [target]
+    names: dict[str, None] = {}
+    for function in functions:
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except (TypeError, ValueError):  # some classes written in C have no signature
+            return list(names), True
+        own = parameters if function is target else parameters[1:]
+        names.update((one.name, None) for one in own if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
+        if not any(one.kind is one.VAR_KEYWORD for one in own):
+            return list(names), False
+    return list(names), True
 
 
 def _last(key: str) -> str:

@@ -225,9 +225,9 @@ def test_bad_arguments(decorator):
         @decorator(apply_to=("anything",))
         def accepts(self, **kwargs): ...
 
-    with pytest.raises(ConfigError, match="auto_fp16: out_fp32 must be True or False, not 1"):
+    with pytest.raises(ConfigError, match="auto_fp16's out_fp32 must be True or False, not 1"):
         auto_fp16(out_fp32=1)
-    with pytest.raises(ConfigError, match="force_fp32: out_fp16 must be True or False, not 'yes'"):
+    with pytest.raises(ConfigError, match="force_fp32's out_fp16 must be True or False, not 'yes'"):
         force_fp32(out_fp16="yes")
     for wrong in ("Module", (nn.Module, "Module")):
         with pytest.raises(ConfigError, match="supported_types must be a class or a tuple of them"):

@@ -1,5 +1,7 @@
 """Who is called, in which order."""
 
+import functools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -299,3 +301,40 @@ def test_what_a_base_class_leaves_out_does_not_bind_a_subclass(table, calls):
     table.add(Overriding(False, calls))
     call(table, "after_train_iter")
     assert calls == ["overridden", "own"]
+
+
+def test_what_before_run_makes_of_a_hook_is_seen(make_runner, batches, calls):
+    class Learning(Sometimes):
+        def before_run(self, runner):
+            self.wanted = runner.by_epoch
+            self.after_train_epoch = lambda runner: calls.append("epoch")
+
+    runner = make_runner(max_epochs=1)
+    runner.register_hook(Learning(False, calls))
+    runner.run([batches[:2]], [("train", 1)])
+    assert calls == ["own", "own", "epoch"]
+
+
+def test_a_wrapper_of_a_method_that_may_be_left_out_is_called(table, calls):
+    class Wrapping(Sometimes):
+        @functools.wraps(Sometimes.after_train_iter)
+        def after_train_iter(self, runner):
+            calls.append("wrapper")
+
+    table.add(Wrapping(False, calls))
+    call(table, "after_train_iter")
+    assert calls == ["wrapper"]
+
+
+def test_one_function_for_two_hooks_is_called_twice(table, calls):
+    def note(runner):
+        calls.append("note")
+        if len(calls) == 2:
+            table.add(Named("new", calls), "LOWEST")
+
+    for _ in range(2):
+        hook = Hook()
+        hook.before_run = note
+        table.add(hook)
+    call(table, "before_run")
+    assert calls == ["note", "note", "new"]

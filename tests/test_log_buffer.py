@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmhooks import LogBuffer
+from mmhooks import LogBuffer, ModelError
 
 VALUES = st.lists(st.tuples(st.floats(-1e6, 1e6, width=32), st.integers(1, 64), st.booleans()), min_size=1, max_size=20)
 
@@ -127,3 +127,22 @@ def test_updating_never_waits_for_the_device():
         torch.cuda.set_sync_debug_mode("default")
     buffer.average()
     assert float(buffer.output["loss"]) == 1.5
+
+
+def test_tensors_are_let_go_of_once_they_are_averaged():
+    buffer = LogBuffer()
+    for i in range(7):
+        buffer.update({"loss": torch.tensor(float(i))}, 2)
+    buffer.average(5)
+    assert [type(value) for value in buffer.val_history["loss"]] == [torch.Tensor] * 2 + [float] * 5
+    assert buffer.output["loss"] == 4.0
+    buffer.average()
+    assert buffer.val_history["loss"] == [0, 1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("value", [torch.ones(3), "text", None])
+def test_a_value_that_is_no_number_is_named(value):
+    buffer = LogBuffer()
+    buffer.update({"fine": 1.0, "odd": value})
+    with pytest.raises(ModelError, match="'odd' must be numbers or tensors with one element"):
+        buffer.average()

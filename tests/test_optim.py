@@ -124,6 +124,9 @@ def test_one_of_several_optimizers_has_groups_of_its_own():
         ({"custom_keys": {"a": {"lr_mult": "1"}}}, TypeError, r"lr_mult of custom_keys\['a'\].*must be a number"),
         ({"norm_decay_mult": None}, TypeError, "norm_decay_mult of paramwise_cfg must be a number, not None"),
         ({"bias_lr_mult": True}, TypeError, "bias_lr_mult of paramwise_cfg must be a number, not True"),
+        ({"dcn_offset_lr_mult": [1]}, TypeError, r"dcn_offset_lr_mult of paramwise_cfg must be a number, not \[1\]"),
+        ({"custom_keys": {3: {}}}, ConfigError, "custom_keys of paramwise_cfg .* such as 'backbone', not 3"),
+        ({"bypass_duplicate": "no"}, ConfigError, "paramwise_cfg's bypass_duplicate must be True or False, not 'no'"),
     ],
 )
 def test_rules_that_are_none_are_refused(rules, error, says):
@@ -254,6 +257,10 @@ def test_the_config_of_a_constructor_is_a_dict():
         ({"lr": 0.1}, ConfigError, "'type'"),
         ({}, ConfigError, "'type'"),
         ("SGD", ConfigError, "must be a dict"),
+        ({1: {"type": "SGD"}}, ConfigError, "an entry 1, but Gan has no submodule .*only generator, discriminator"),
+        ({"type": "SGD", "lr": "a"}, ConfigError, "SGD's lr must be a number, not 'a'"),
+        ({"type": "AdamW", "weight_decay": [1]}, ConfigError, r"AdamW's weight_decay must be a number, not \[1\]"),
+        ({"type": "SGD", "lrr": 0.1}, TypeError, r"SGD got an .* 'lrr'; did you mean 'lr'\? It takes params, lr, mom"),
     ],
 )
 def test_mistakes_say_what_to_write(cfg, error, says):

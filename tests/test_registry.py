@@ -309,6 +309,68 @@ def test_a_key_that_the_class_does_not_take(registry: Registry) -> None:
     assert note.endswith("it takes no 'widht'; did you mean 'width'?")
 
 
+class Rooted:
+    def __init__(self, depth: int = 1, **kwargs: object) -> None:
+        if kwargs:
+            raise TypeError(f"Base.__init__() got an unexpected keyword argument {next(iter(kwargs))!r}")
+
+
+class Middle(Net):
+    def __init__(self, height: int = 1, **kwargs: int) -> None:
+        super().__init__(**kwargs)
+
+
+class Top(Middle): ...
+
+
+@pytest.mark.parametrize(
+    ("target", "key", "message"),
+    [
+        (Net, "widht", r"^Net got an unexpected keyword argument 'widht'; did you mean 'width'\? It takes .*width"),
+        (Top, "heigth", r"^Top got .* 'heigth'; did you mean 'height'.*\? It takes height, .*width"),
+        (Top, "xyzzy", r"^Top got an unexpected keyword argument 'xyzzy'\. It takes height, "),
+        (Rooted, "xyzzy", r"^Rooted got an unexpected keyword argument 'xyzzy'\. It takes depth"),
+    ],
+)
+def test_an_unknown_key_is_told_of_the_class_that_was_asked_for(
+    registry: Registry, target: type, key: str, message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        registry.build({"type": target, key: 2})
+
+
+@pytest.mark.parametrize(
+    ("registered", "takes"),
+    [
+        ({"type": "StepLrUpdaterHook", "step": 1}, "step, gamma, min_lr, by_epoch, warmup, warmup_iters, warmup_ratio"),
+        ({"type": "GradientCumulativeFp16OptimizerHook"}, "cumulative_iters, skip_exchange, grad_clip, coalesce"),
+        ({"type": "CheckpointHook"}, "interval, by_epoch, save_optimizer, out_dir, .*filename_tmpl"),
+        ({"type": "IterTimerHook"}, "none"),
+    ],
+)
+def test_the_hooks_say_what_they_take(registered: dict[str, object], takes: str) -> None:
+    kind = registered["type"]
+    with pytest.raises(TypeError, match=rf"^{kind} got an unexpected keyword argument 'bog'.*It takes {takes}"):
+        HOOKS.build({**registered, "bog": 1})
+
+
+def test_a_runner_says_what_it_takes() -> None:
+    with pytest.raises(
+        TypeError, match=r"^EpochBasedRunner got .* 'max_epoch'; did you mean 'max_epochs'.*takes model"
+    ):
+        RUNNERS.build({"type": "EpochBasedRunner", "max_epoch": 1})
+
+
+def test_a_wrong_call_inside_a_class_is_its_own(registry: Registry) -> None:
+    class Outer:
+        def __init__(self, width: int) -> None:
+            print(1, width=width)
+
+    with pytest.raises(TypeError, match="width") as caught:
+        registry.build({"type": Outer, "width": 2})
+    assert not str(caught.value).startswith("Outer got")
+
+
 def test_classes_without_a_signature_get_a_note_too(registry: Registry) -> None:
     with pytest.raises(TypeError) as caught:
         registry.build({"type": type, "width": 2})

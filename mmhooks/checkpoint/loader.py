@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from mmhooks.checkpoint.read import read_file
-from mmhooks.checkpoint.storage import refuse_cluster
-from mmhooks.errors import CheckpointError, RegistryError
+from mmhooks.checkpoint.storage import known_protocols, refuse_cluster
+from mmhooks.checks import check_device, check_flag, check_path
+from mmhooks.errors import CheckpointError, ConfigError, RegistryError, nearest
 
 Loader = Callable[..., Any]
 
@@ -38,7 +39,8 @@ class CheckpointLoader:
             force: take the place of a loader with the very same prefix.
 
         Raises:
-            RegistryError: the prefix is taken and ``force`` is not set.
+            RegistryError: a prefix is taken and ``force`` is not set. Nothing is registered then.
+            ConfigError: a prefix that is none, or a loader that cannot be called.
 
         Example:
             >>> @CheckpointLoader.register_scheme("company://")
@@ -46,12 +48,20 @@ class CheckpointLoader:
             ...     return torch.load(mount / filename.removeprefix("company://"), map_location, weights_only=True)
         """
 
+        check_flag("register_scheme", "force", force)
+        names = _checked(prefixes)
+
         def register(function: Loader) -> Loader:
-            for prefix in [prefixes] if isinstance(prefixes, str) else prefixes:
+            if not callable(function):
+                raise ConfigError(
+                    f"register_scheme's loader must be a function (filename, map_location) -> content, not {function!r}"
+                )
+            for prefix in names:
                 if prefix in cls._schemes and not force:
                     raise RegistryError(
                         f"{prefix!r} has a loader already; register_scheme(..., force=True) replaces it"
                     )
+            for prefix in names:
                 cls._schemes.pop(prefix, None)
                 cls._schemes[prefix] = function
             return function
@@ -80,11 +90,16 @@ class CheckpointLoader:
 
         Raises:
             CheckpointError: the file cannot be read.
+            ConfigError: an argument that cannot be used, or a protocol that neither a registered loader nor fsspec
+                knows.
 
         Returns:
             What the file holds.
         """
-        name = os.fspath(filename)
+        name = check_path("load_checkpoint", "filename", filename)
+        assert name is not None
+        check_device("load_checkpoint", "map_location", map_location)
+        check_flag("load_checkpoint", "weights_only", weights_only)
         loader = cls._loader(name)
         if logger is not None:
             logger.info("load checkpoint from %s", name)
@@ -103,8 +118,35 @@ class CheckpointLoader:
         return found
 
 
+def _checked(prefixes: Any) -> list[str]:
+    """Check the prefixes of a loader, all of them before one is registered."""
+    names = [prefixes] if isinstance(prefixes, str) else prefixes
+    if not isinstance(names, (list, tuple)) or not names:
+        raise ConfigError(f"register_scheme's prefixes must be a str such as 'company://' or a list, not {prefixes!r}")
+    for prefix in names:
+        try:
+            re.compile(prefix)
+        except (TypeError, re.error) as error:
+            raise ConfigError(
+                f"register_scheme's prefixes must be regular expressions such as 'company://', not {prefix!r} ({error})"
+            ) from None
+        if prefix.isalnum():
+            raise ConfigError(
+                f"register_scheme's prefix {prefix!r} would take every file whose name begins with it: write "
+                f"'{prefix}://' or '{prefix}:'"
+            )
+    return list(names)
+
+
 def _read(name: str, map_location: Any = None, **reading: Any) -> Any:
     refuse_cluster(name)
+    protocol = re.match(r"([\w.+-]{2,})://", name)
+    if protocol is not None and protocol[1] not in known_protocols():
+        hint = nearest(protocol[1], known_protocols()) or "."
+        raise ConfigError(
+            f"{name}: the protocol {protocol[1]!r} is not known to fsspec{hint} "
+            f"A loader of your own reads it: CheckpointLoader.register_scheme('{protocol[0]}', loader)"
+        )
     if "://" in name and re.search(r"::https?://", name):
         _refuse(name[name.index("http") :])
     return read_file(name, map_location, **reading)
@@ -157,10 +199,13 @@ def load_checkpoint_with_prefix(prefix: str, filename: str | os.PathLike[str], m
 
     Raises:
         CheckpointError: the file has no such part, or cannot be read.
+        ConfigError: an argument that cannot be used.
 
     Returns:
         The part's tensors by name, without the prefix.
     """
+    if not isinstance(prefix, str):
+        raise ConfigError(f"prefix must be the name of a part such as 'backbone', not {prefix!r}")
     content = CheckpointLoader.load_checkpoint(filename, map_location)
     state = content.get("state_dict", content)
     beginning = prefix if prefix.endswith(".") else prefix + "."

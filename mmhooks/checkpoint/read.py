@@ -56,7 +56,11 @@ def read_file(
             _check_sums(file, path)
             with torch.serialization.safe_globals(_NUMPY):
                 return torch.load(file, map_location=map_location, weights_only=weights_only)
-    except (FileNotFoundError, IsADirectoryError):
+    except IsADirectoryError:
+        files = sorted(file.name for file in local_path(path).glob("*.pth"))
+        holds = f"it holds {', '.join(files)}" if files else "it holds no .pth file"
+        raise CheckpointError(f"{path} is a folder, not a checkpoint: name a file in it; {holds}") from None
+    except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}{_others(path)}") from None
     except CheckpointError:
         raise

@@ -236,13 +236,18 @@ def _backend(file_client_args: Mapping[str, Any]) -> str | None:
             "out_dir, or a store such as out_dir='s3://bucket/folder'"
         )
     name = {"disk": "file", "petrel": "s3", "ceph": "s3"}.get(name, name)
-    known = {*fsspec.available_protocols(), *fsspec.registry}
+    known = known_protocols()
     if name not in known:
         raise ConfigError(
             f"file_client_args: nobody knows backend={name!r}; allowed are 'disk', 'petrel' and the protocols of "
             f"fsspec, such as 's3', 'gs' and 'memory'{nearest(str(name), [*known, 'disk', 'petrel'])}"
         )
     return str(name)
+
+
+def known_protocols() -> set[str]:
+    """Give the names of the stores that fsspec reaches, their packages installed or not."""
+    return {*fsspec.available_protocols(), *fsspec.registry}
 
 
 def _store(path: str, storage_options: StorageOptions) -> tuple[Any, str]:

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 
 from mmhooks.checkpoint.content import get_state_dict
 from mmhooks.checkpoint.loader import CheckpointLoader
+from mmhooks.checks import check_flag
 from mmhooks.distributed import unwrap
 from mmhooks.errors import CheckpointError, ConfigError
 from mmhooks.log import get_logger
@@ -44,6 +45,7 @@ def read_checkpoint(
 
     Raises:
         CheckpointError: the file is missing, broken, or holds objects that would have to be unpickled.
+        ConfigError: an argument that cannot be used.
     """
     content = CheckpointLoader.load_checkpoint(path, map_location, logger, weights_only)
     if not isinstance(content, dict):
@@ -73,7 +75,7 @@ def load_checkpoint(
 
     Raises:
         CheckpointError: the file cannot be read, or does not fit and ``strict`` is set.
-        ConfigError: revise_keys that are none.
+        ConfigError: revise_keys that are none, or another argument that cannot be used.
 
     Returns:
         The content of the file.
@@ -81,6 +83,8 @@ def load_checkpoint(
     Example:
         >>> load_checkpoint(backbone, "detector.pth", revise_keys=[(r"^backbone\\.", "")])
     """
+    check_flag("load_checkpoint", "strict", strict)
+    revise_keys = _pairs(revise_keys)
     content = read_checkpoint(filename, map_location, logger=logger, weights_only=weights_only)
     load_state_dict(model, revised(content["state_dict"], model, revise_keys), strict, logger)
     return content
@@ -100,21 +104,40 @@ def revised(
     Raises:
         ConfigError: an item that is no such pair.
     """
+    revise_keys = _pairs(revise_keys)
     own = get_state_dict(model) if revise_keys is WITHOUT_MODULE else {}
     state = OrderedDict(state_dict)
     for pair in revise_keys:
+        pattern, replacement = pair
         try:
-            pattern, replacement = pair
             state = OrderedDict(
                 (key if key in own else re.sub(pattern, replacement, key), value) for key, value in state.items()
             )
         except (TypeError, ValueError, re.error) as error:
-            raise ConfigError(
-                f"revise_keys: {pair!r} is no (pattern, replacement) of a regular expression ({error}); "
-                "write, say, revise_keys=[(r'^backbone\\.', '')]"
-            ) from error
+            raise _no_pair(pair, str(error)) from error
     state._metadata = getattr(state_dict, "_metadata", OrderedDict())  # type: ignore[attr-defined]
     return state
+
+
+def _pairs(revise_keys: Any) -> ReviseKeys:
+    """Refuse, before a file is read, what are no pairs; WITHOUT_MODULE stays the object that it is."""
+    if isinstance(revise_keys, str) or not isinstance(revise_keys, Iterable):
+        raise ConfigError(
+            "revise_keys must be a list of (pattern, replacement), such as [(r'^backbone\\.', '')], "
+            f"not {revise_keys!r}"
+        )
+    pairs = tuple(revise_keys)
+    for pair in pairs:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise _no_pair(pair, "two are needed, in a tuple")
+    return pairs
+
+
+def _no_pair(pair: Any, why: str) -> ConfigError:
+    return ConfigError(
+        f"revise_keys: {pair!r} is no (pattern, replacement) of a regular expression ({why}); "
+        "write, say, revise_keys=[(r'^backbone\\.', '')]"
+    )
 
 
 def load_state_dict(
@@ -137,6 +160,7 @@ def load_state_dict(
     Raises:
         CheckpointError: something does not fit and ``strict`` is set. The model is as before then.
     """
+    check_flag("load_state_dict", "strict", strict)
     state = OrderedDict(state_dict)  # a module may rename keys of older versions in it
     fit = _Fit(state, getattr(state_dict, "_metadata", {}))
     state._metadata = fit.metadata  # type: ignore[attr-defined]

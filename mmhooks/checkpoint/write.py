@@ -25,6 +25,7 @@ from mmhooks.checkpoint.storage import (
     storage_options_of,
     upload,
 )
+from mmhooks.checks import check_path
 from mmhooks.distributed import unwrap
 from mmhooks.errors import CheckpointError
 
@@ -125,10 +126,13 @@ def save_checkpoint(
 
     Raises:
         CheckpointError: it could not be written.
+        ConfigError: a filename that is no path.
         TypeError: a meta that is no dict.
     """
     if meta is not None and not isinstance(meta, dict):
         raise TypeError(f"meta must be a dict or None, not {type(meta).__name__}")
+    path = check_path("save_checkpoint", "filename", filename)
+    assert path is not None
     full = {**(meta or {}), "time": time.asctime()}
     classes = getattr(unwrap(model), "CLASSES", None)
     if classes is not None:
@@ -136,7 +140,7 @@ def save_checkpoint(
     content: dict[str, Any] = {"meta": plain(full), "state_dict": model_state(model)}
     if optimizer is not None:
         content["optimizer"] = optimizer_state(optimizer)
-    write_checkpoint(content, located(filename, file_client_args), storage_options_of(file_client_args))
+    write_checkpoint(content, located(path, file_client_args), storage_options_of(file_client_args))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from mmhooks.errors import ConfigError, nearest
 
 _NO_BACKENDS = ("undefined", "fake")
+_WORDS = ("MASTER_ADDR", "SLURM_NODELIST")
 _PORT = "29500"  # torch.distributed's own default
 
 
@@ -38,7 +39,8 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
             ``slurm`` also ``port``, in place of MASTER_PORT.
 
     Raises:
-        ConfigError: an unknown launcher or backend, or a variable that the launcher should have set is missing.
+        ConfigError: an unknown launcher or backend, or a variable that the launcher should have set is missing or is
+            no number.
 
     Example:
         >>> init_dist("pytorch")  # under: torchrun --nproc-per-node 8 train.py
@@ -51,6 +53,7 @@ def init_dist(launcher: str, backend: str | None = None, **kwargs: Any) -> None:
         ) from None
     port = kwargs.pop("port", None) if launcher == "slurm" else None
     wanted = place(os.environ, port)
+    _check_numbers(launcher, {name: wanted[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")})
     gpus = torch.cuda.device_count()
     if backend is None:
         backend = "nccl" if gpus else "gloo"
@@ -136,7 +139,17 @@ def _read(launcher: str, env: Mapping[str, str], names: Any, remedy: str) -> dic
     missing = [name for name in names if not env.get(name)]
     if missing:
         raise ConfigError(f"launcher {launcher!r} reads {', '.join(missing)}, not set in this process: {remedy}")
-    return {name: env[name] for name in names}
+    found = {name: env[name] for name in names}
+    _check_numbers(launcher, {name: value for name, value in found.items() if name not in _WORDS})
+    return found
+
+
+def _check_numbers(launcher: str, variables: Mapping[str, str]) -> None:
+    for name, value in variables.items():
+        if not (value.isascii() and value.isdigit()):
+            raise ConfigError(
+                f"launcher {launcher!r} reads {name}, which must be 0 or a positive integer, not {value!r}"
+            )
 
 
 def _first_host(node_list: str) -> str:

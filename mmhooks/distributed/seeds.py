@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from mmhooks.checks import check_flag
 from mmhooks.distributed.ranks import get_dist_info
 from mmhooks.errors import ConfigError
 
@@ -24,9 +25,11 @@ def set_random_seed(seed: int, deterministic: bool = False, use_rank_shift: bool
         use_rank_shift: add the rank, so that each process draws other numbers.
 
     Raises:
-        ConfigError: a seed out of range.
+        ConfigError: a seed out of range, or another argument that is not True or False.
     """
     check_seed(seed)
+    check_flag("set_random_seed", "deterministic", deterministic)
+    check_flag("set_random_seed", "use_rank_shift", use_rank_shift)
     if use_rank_shift:
         seed += get_dist_info()[0]
     random.seed(seed)

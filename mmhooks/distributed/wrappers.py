@@ -104,12 +104,14 @@ class MMDataParallel(nn.DataParallel[nn.Module]):
         dim: as of DataParallel.
 
     Raises:
-        ConfigError: more than one device.
+        ConfigError: more than one device, or device_ids that are no list.
     """
 
     def __init__(self, module: nn.Module, device_ids: Any = None, output_device: Any = None, dim: int = 0) -> None:
         if device_ids is None and torch.cuda.is_available():
             device_ids = [torch.cuda.current_device()]
+        if device_ids is not None and not isinstance(device_ids, (list, tuple)):
+            raise ConfigError(f"MMDataParallel's device_ids must be a list of one GPU or None, not {device_ids!r}")
         if device_ids is not None and len(device_ids) > 1:
             raise ConfigError(
                 f"MMDataParallel works on one device, not on device_ids={list(device_ids)!r}: start one process a GPU "

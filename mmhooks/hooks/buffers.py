@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mmhooks.checks import check_flag
 from mmhooks.distributed import allreduce_params
-from mmhooks.errors import ConfigError
 from mmhooks.hook import Hook
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
@@ -23,9 +23,7 @@ class SyncBuffersHook(Hook):
     """
 
     def __init__(self, distributed: bool = True) -> None:
-        if not isinstance(distributed, bool):
-            raise ConfigError(f"SyncBuffersHook's distributed must be True or False, not {distributed!r}")
-        self.distributed = distributed
+        self.distributed = check_flag(type(self).__name__, "distributed", distributed)
 
     def after_epoch(self, runner: BaseRunner) -> None:
         """Exchange the buffers."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmhooks.checkpoint import is_remote, join, remove, storage_options_of
 from mmhooks.checkpoint.storage import located, split
+from mmhooks.checks import check_count, check_flag, check_path, check_template
 from mmhooks.distributed import allreduce_params
 from mmhooks.errors import CheckpointError, ConfigError
 from mmhooks.hook import Hook
@@ -30,13 +31,15 @@ class CheckpointHook(Hook):
         sync_buffer: before saving, average the model's buffers over the processes.
         file_client_args: the store of ``out_dir``: ``dict(backend="disk")``, ``dict(backend="petrel", ...)`` (which
             is ``s3``) or ``dict(backend=<protocol of fsspec>, ...)`` with the arguments of its file system.
-        filename_tmpl: the name, with ``{}`` for the number; ``epoch_{}.pth`` or ``iter_{}.pth`` by the runner.
+        filename_tmpl: the name, with ``{}`` (or ``{:03d}``) for the number; ``epoch_{}.pth`` or ``iter_{}.pth`` by
+            the runner.
         create_symlink: let ``latest.pth`` point at the newest file. By default it does in a local folder;
             a remote store has no links.
         meta: more values for the ``meta`` of each file.
 
     Raises:
-        ConfigError: an interval or a max_keep_ckpts of 0, a name without a number, a store that cannot be used.
+        ConfigError: an interval or a max_keep_ckpts that is neither -1 nor a positive integer, a name without a
+            number, a store that cannot be used, or an argument of another kind.
 
     Example:
         >>> runner.register_checkpoint_hook(dict(interval=1, max_keep_ckpts=3))
@@ -58,26 +61,24 @@ class CheckpointHook(Hook):
         create_symlink: bool | None = None,
         meta: dict[str, Any] | None = None,
     ) -> None:
-        if interval == 0 or max_keep_ckpts == 0:
-            raise ConfigError(
-                f"CheckpointHook(interval={interval}, max_keep_ckpts={max_keep_ckpts}): write -1 for 'last only' "
-                "and 'keep all', or a positive number"
-            )
-        if filename_tmpl is not None and "{}" not in filename_tmpl:
-            raise ConfigError(f"filename_tmpl={filename_tmpl!r} has no {{}} for the number, as in 'epoch_{{}}.pth'")
+        name = type(self).__name__
+        self.interval = check_count(name, "interval", interval, special={-1: "the last one only"}, whole_floats=True)
+        self.max_keep_ckpts = check_count(name, "max_keep_ckpts", max_keep_ckpts, special={-1: "all"})
+        self.by_epoch = check_flag(name, "by_epoch", by_epoch)
+        self.save_optimizer = check_flag(name, "save_optimizer", save_optimizer)
+        self.save_last = check_flag(name, "save_last", save_last)
+        self.sync_buffer = check_flag(name, "sync_buffer", sync_buffer)
+        if create_symlink is not None:
+            check_flag(name, "create_symlink", create_symlink)
+        if filename_tmpl is not None:
+            check_template(name, "filename_tmpl", filename_tmpl)
+        out_dir = check_path(name, "out_dir", out_dir, optional=True)
         if meta is not None and not isinstance(meta, dict):
             raise ConfigError(f"CheckpointHook: meta={meta!r} must be a dict of values for the file, or None")
         self.storage_options = storage_options_of(file_client_args)
         if out_dir:
-            out_dir = str(out_dir)
             located(out_dir, file_client_args)  # wrong now rather than when the run begins
-        self.interval = interval
-        self.by_epoch = by_epoch
-        self.save_optimizer = save_optimizer
         self.out_dir = out_dir
-        self.max_keep_ckpts = max_keep_ckpts
-        self.save_last = save_last
-        self.sync_buffer = sync_buffer
         self.file_client_args = file_client_args
         self.filename_tmpl = filename_tmpl
         self.create_symlink = create_symlink

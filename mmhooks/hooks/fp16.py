@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
 from mmhooks.amp import amp_dtype, wrap_fp16_model
+from mmhooks.checks import check_flag
 from mmhooks.errors import CheckpointError, ConfigError, nearest
-from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook, OptimizerHook, check_flag
+from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook, OptimizerHook
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
 
@@ -61,8 +63,8 @@ class Fp16OptimizerHook(OptimizerHook):
         detect_anomalous_params: bool = False,
     ) -> None:
         super().__init__(grad_clip, detect_anomalous_params)
-        self.coalesce = check_flag("coalesce", coalesce)
-        self.distributed = check_flag("distributed", distributed)
+        self.coalesce = check_flag(type(self).__name__, "coalesce", coalesce)
+        self.distributed = check_flag(type(self).__name__, "distributed", distributed)
         if isinstance(bucket_size_mb, bool) or not isinstance(bucket_size_mb, int | float):
             raise ConfigError(f"bucket_size_mb must be a number of MB, or -1 for no limit, not {bucket_size_mb!r}")
         self.bucket_size_mb = bucket_size_mb
@@ -201,7 +203,7 @@ def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:
             if key in loss_scale and not (_is_number(loss_scale[key]) and fits(loss_scale[key])):
                 raise ConfigError(f"loss_scale's {key} must be {what}, not {loss_scale[key]!r}")
         if "enabled" in loss_scale:
-            check_flag("loss_scale's enabled", loss_scale["enabled"])
+            check_flag("loss_scale", "enabled", loss_scale["enabled"])
         return dict(loss_scale)
     if _is_number(loss_scale) and loss_scale > 0:
         return {"init_scale": float(loss_scale)}
@@ -213,7 +215,7 @@ def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 _SCALER_VALUES: dict[str, tuple[Any, str]] = {

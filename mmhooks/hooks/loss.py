@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from mmhooks.errors import ConfigError, InvalidLossError, ModelError
+from mmhooks.checks import check_count
+from mmhooks.errors import InvalidLossError, ModelError
 from mmhooks.hook import Hook
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
@@ -30,9 +31,7 @@ class CheckInvalidLossHook(Hook):
     """
 
     def __init__(self, interval: int = 50) -> None:
-        if not isinstance(interval, int) or isinstance(interval, bool) or interval <= 0:
-            raise ConfigError(f"CheckInvalidLossHook's interval must be a positive integer, not {interval!r}")
-        self.interval = interval
+        self.interval = check_count(type(self).__name__, "interval", interval)
 
     def after_train_iter(self, runner: BaseRunner) -> None:
         """Look at the loss when an iteration is due."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from mmhooks.errors import ConfigError
-from mmhooks.hook import Hook
+from mmhooks.checks import check_flag
+from mmhooks.hook import Hook, when
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
 
@@ -24,12 +24,25 @@ class EmptyCacheHook(Hook):
     """
 
     def __init__(self, before_epoch: bool = False, after_epoch: bool = True, after_iter: bool = False) -> None:
-        points = {"before_epoch": before_epoch, "after_epoch": after_epoch, "after_iter": after_iter}
-        for point, wanted in points.items():
-            if not isinstance(wanted, bool):
-                raise ConfigError(f"EmptyCacheHook's {point} must be True or False, not {wanted!r}")
-            if wanted:  # on the object: at the other points there is nothing to call
-                setattr(self, point, self.empty_cache)
+        name = type(self).__name__
+        self._before_epoch = check_flag(name, "before_epoch", before_epoch)
+        self._after_epoch = check_flag(name, "after_epoch", after_epoch)
+        self._after_iter = check_flag(name, "after_iter", after_iter)
+
+    @when(lambda hook: hook._before_epoch)
+    def before_epoch(self, runner: BaseRunner) -> None:
+        """Empty the cache, where asked."""
+        self.empty_cache(runner)
+
+    @when(lambda hook: hook._after_epoch)
+    def after_epoch(self, runner: BaseRunner) -> None:
+        """Empty the cache, where asked."""
+        self.empty_cache(runner)
+
+    @when(lambda hook: hook._after_iter)
+    def after_iter(self, runner: BaseRunner) -> None:
+        """Empty the cache, where asked."""
+        self.empty_cache(runner)
 
     def empty_cache(self, runner: BaseRunner) -> None:
         """Give unused GPU memory back to the driver."""

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmhooks.checks import check_count, check_flag
 from mmhooks.errors import ConfigError, HookError, ModelError, nearest
-from mmhooks.hook import Hook
+from mmhooks.hook import Hook, when
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
 
@@ -53,7 +54,9 @@ class OptimizerHook(Hook):
     def __init__(self, grad_clip: Mapping[str, Any] | None = None, detect_anomalous_params: bool = False) -> None:
         _check_clip(grad_clip)
         self.grad_clip = grad_clip
-        self.detect_anomalous_params = check_flag("detect_anomalous_params", detect_anomalous_params)
+        self.detect_anomalous_params = check_flag(
+            type(self).__name__, "detect_anomalous_params", detect_anomalous_params
+        )
 
     def before_run(self, runner: BaseRunner) -> None:
         """Check that this hook alone steps the one optimizer there is."""
@@ -184,16 +187,15 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
 
     def __init__(self, cumulative_iters: int = 1, skip_exchange: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(cumulative_iters, int) or isinstance(cumulative_iters, bool) or cumulative_iters <= 0:
-            raise ConfigError(f"cumulative_iters must be a positive integer, not {cumulative_iters!r}")
-        self.cumulative_iters = cumulative_iters
-        self.skip_exchange = check_flag("skip_exchange", skip_exchange)
+        self.cumulative_iters = check_count(type(self).__name__, "cumulative_iters", cumulative_iters)
+        self.skip_exchange = check_flag(type(self).__name__, "skip_exchange", skip_exchange)
 
     def before_run(self, runner: BaseRunner) -> None:
         """Begin anew: the length of the run is looked at in its first iteration, when a resume has happened."""
         super().before_run(runner)
         self.initialized = False
 
+    @when(lambda hook: hook.skip_exchange)
     def before_train_iter(self, runner: BaseRunner) -> None:
         """Pause the exchange of gradients where no step follows: forward reads that switch already."""
         if self.skip_exchange:
@@ -247,17 +249,6 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
         return self.every_n_iters(runner, self.cumulative_iters) or self.is_last_iter(runner)
 
 
-def check_flag(name: str, value: Any) -> bool:
-    """Check that an argument is a bool.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name} must be True or False, not {value!r}")
-    return value
-
-
 def _check_clip(grad_clip: Any) -> None:
     if grad_clip is None:
         return
@@ -277,7 +268,7 @@ def _check_clip(grad_clip: Any) -> None:
             raise ConfigError(f"grad_clip's {key} must be a positive number, not {value!r}")
     for key in ("error_if_nonfinite", "foreach"):
         if grad_clip.get(key) is not None:
-            check_flag(f"grad_clip's {key}", grad_clip[key])
+            check_flag("grad_clip", key, grad_clip[key])
 
 
 def _leaves(loss: torch.Tensor) -> set[torch.Tensor]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch.autograd.profiler_util import EventList
 
+from mmhooks.checks import check_count, check_flag
 from mmhooks.errors import ConfigError, nearest
 from mmhooks.hook import Hook
 from mmhooks.registry import HOOKS
@@ -78,14 +79,11 @@ class ProfilerHook(Hook):
             "with_flops": with_flops,
         }
         for argument, value in (("by_epoch", by_epoch), *self._flags.items()):
-            if not isinstance(value, bool):
-                raise ConfigError(f"ProfilerHook's {argument} must be True or False, not {value!r}")
-        if not isinstance(profile_iters, int) or isinstance(profile_iters, bool) or profile_iters < 1:
-            raise ConfigError(f"ProfilerHook's profile_iters must be a positive integer, not {profile_iters!r}")
+            check_flag("ProfilerHook", argument, value)
         if json_trace_path is not None and not isinstance(json_trace_path, str):
             raise ConfigError(f"ProfilerHook's json_trace_path must be a file name or None, not {json_trace_path!r}")
         self.by_epoch = by_epoch
-        self.profile_iters = profile_iters
+        self.profile_iters = check_count("ProfilerHook", "profile_iters", profile_iters)
         self.activities = _activities(activities)
         self.schedule = None if schedule is None else _schedule(schedule)
         self.on_trace_ready = on_trace_ready

@@ -28,6 +28,7 @@ from mmhooks.checkpoint import (
 )
 from mmhooks.checkpoint.storage import StorageOptions, split
 from mmhooks.checkpoint.weights import WITHOUT_MODULE, ReviseKeys
+from mmhooks.checks import check_flag, check_path, check_template
 from mmhooks.distributed import get_dist_info, unwrap
 from mmhooks.errors import CheckpointError, ConfigError
 from mmhooks.hook import Hook
@@ -81,6 +82,7 @@ class Checkpointing(HookRegistration):
 
         Raises:
             CheckpointError: it could not be written; a file of that name is as before.
+            ConfigError: a name that is none, or a create_symlink that is no bool.
             TypeError: a meta that is no dict, a save_optimizer that is no bool.
 
         Returns:
@@ -93,7 +95,12 @@ class Checkpointing(HookRegistration):
             )
         if meta is not None and not isinstance(meta, dict):
             raise TypeError(f"meta must be a dict or None, not {type(meta).__name__}")
-        path = join(os.fspath(out_dir), self.checkpoint_name(filename_tmpl))
+        check_flag("save_checkpoint", "create_symlink", create_symlink)
+        if filename_tmpl is not None:
+            check_template("save_checkpoint", "filename_tmpl", filename_tmpl, numbered=False)
+        folder = check_path("save_checkpoint", "out_dir", out_dir)
+        assert folder is not None
+        path = join(folder, self.checkpoint_name(filename_tmpl))
         if not self._write_checkpoint(path, save_optimizer, meta, storage_options):
             return None
         if create_symlink and get_dist_info()[0] == 0 and not is_remote(path):
@@ -166,6 +173,7 @@ class Checkpointing(HookRegistration):
 
         Raises:
             CheckpointError: the file cannot be read, or does not fit and ``strict`` is set.
+            ConfigError: an argument that cannot be used.
         """
         kept, self._unclaimed = self._unclaimed, {}
         try:
@@ -198,17 +206,20 @@ class Checkpointing(HookRegistration):
         Raises:
             CheckpointError: the file cannot be read, does not say where the run was, or holds the state of other
                 optimizers. The runner is as before then.
+            ConfigError: an argument that cannot be used.
         """
+        check_flag("resume", "resume_optimizer", resume_optimizer)
         location = "cpu" if isinstance(map_location, str) and map_location == "default" else map_location
         content = read_checkpoint(checkpoint, location, logger=self.logger, weights_only=weights_only)
-        try:
-            meta = content["meta"]
-            epoch, iteration = meta["epoch"], meta["iter"]
-        except KeyError as error:
+        meta = content.get("meta")
+        absent = [key for key in ("epoch", "iter") if key not in meta] if isinstance(meta, Mapping) else []
+        if not isinstance(meta, Mapping) or absent:
+            what = f"no {absent[0]!r} in its meta" if absent else "no 'meta'"
             raise CheckpointError(
-                f"{checkpoint} does not say where the run was (no {error} in its meta): "
+                f"{checkpoint} does not say where the run was ({what}): "
                 "it holds weights to start from, so use load_from instead of resume_from"
-            ) from None
+            )
+        epoch, iteration = meta["epoch"], meta["iter"]
         with_optimizer = resume_optimizer and "optimizer" in content and self.optimizer is not None
         if with_optimizer:
             check_optimizer_state(self.optimizer, content["optimizer"], checkpoint)

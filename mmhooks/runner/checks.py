@@ -6,6 +6,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from mmhooks.checks import check_count
 from mmhooks.distributed import unwrap
 from mmhooks.errors import ConfigError, ModelError
 
@@ -54,6 +55,20 @@ def check_optimizer(optimizer: Any) -> None:
                 f"{where} must be a torch.optim.Optimizer, a dict of them or None, not {type(one).__name__}; "
                 "a config becomes one by mmhooks.optim.build_optimizer(model, config)"
             )
+
+
+def check_length(runner: str, name: str, value: Any) -> int:
+    """Check the length of a run.
+
+    Args:
+        runner: the class of the runner.
+        name: ``max_epochs`` or ``max_iters``.
+        value: what was given; as in MMCV, a float such as ``4e4`` is fine where it is whole.
+
+    Raises:
+        ConfigError: it is no number of epochs or iterations.
+    """
+    return check_count(runner, name, value, minimum=0, whole_floats=True)
 
 
 def check_flows(loaders: Any, workflow: Any) -> None:

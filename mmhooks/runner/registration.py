@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmhooks.dispatch import CallTable, HookList
-from mmhooks.errors import ConfigError
+from mmhooks.errors import ConfigError, nearest
 from mmhooks.priority import Priority
 from mmhooks.registry import HOOKS, build_from_cfg
 
@@ -98,11 +98,14 @@ class HookRegistration:
         Args:
             log_config: ``dict(interval=10, hooks=[dict(type="TextLoggerHook"), ...])``. The interval (in
                 iterations, 10 by default) holds for every logger that has none of its own.
+
+        Raises:
+            ConfigError: it is no such dict.
         """
         if log_config is None:
             return
-        interval = log_config.get("interval", 10)
-        for info in log_config.get("hooks", ()):
+        interval, loggers = _log_config(log_config)
+        for info in loggers:
             hook = info
             if isinstance(info, Mapping):
                 hook = build_from_cfg(info, HOOKS, default_args={"interval": interval})
@@ -144,7 +147,8 @@ class HookRegistration:
             lr_config = _by_iteration(lr_config)
             checkpoint_config = _by_iteration(checkpoint_config)
             if log_config is not None:
-                log_config = dict(log_config, hooks=[_by_iteration(info) for info in log_config.get("hooks", ())])
+                interval, loggers = _log_config(log_config)
+                log_config = {"interval": interval, "hooks": [_by_iteration(info) for info in loggers]}
         self.register_lr_hook(lr_config)
         self.register_momentum_hook(momentum_config)
         self.register_optimizer_hook(optimizer_config)
@@ -165,6 +169,26 @@ def _with_type(config: HookOrConfig, default: str) -> HookOrConfig:
 
 def _by_iteration(config: HookOrConfig) -> HookOrConfig:
     return {"by_epoch": False, **config} if isinstance(config, Mapping) else config
+
+
+def _log_config(config: Any) -> tuple[Any, Sequence[HookOrConfig]]:
+    """Read a log_config: the interval, and the loggers."""
+    example = "log_config=dict(interval=10, hooks=[dict(type='TextLoggerHook')])"
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"log_config must be a dict such as {example}, not {config!r}")
+    for key in config:
+        if key not in _LOG_KEYS:
+            raise ConfigError(
+                f"log_config takes {' and '.join(_LOG_KEYS)}, not {key!r}{nearest(str(key), _LOG_KEYS) or '.'} "
+                f"Write {example}"
+            )
+    loggers = config.get("hooks", ())
+    if not isinstance(loggers, (list, tuple)):
+        raise ConfigError(f"the hooks of log_config must be a list as in {example}, not {loggers!r}")
+    return config.get("interval", 10), loggers
+
+
+_LOG_KEYS = ("interval", "hooks")
 
 
 def _with_policy(config: HookOrConfig, argument: str, suffix: str) -> HookOrConfig:

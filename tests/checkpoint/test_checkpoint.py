@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmhooks import CheckpointError
+from mmhooks import CheckpointError, ConfigError
 from mmhooks.checkpoint import (
     atomic_write,
     plain,
@@ -151,6 +151,11 @@ def test_a_missing_file_names_the_nearest_one(tmp_path):
         read_checkpoint(tmp_path / "weights")
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         read_checkpoint(tmp_path / "nowhere" / "a.pth")
+    with pytest.raises(CheckpointError, match=r"is a folder, not a checkpoint: .*it holds epoch_1\.pth, epoch_12\.pth"):
+        read_checkpoint(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"empty is a folder, not a checkpoint: .*it holds no \.pth file"):
+        read_checkpoint(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"PK\x03\x04 cut off"])
@@ -255,6 +260,8 @@ def test_a_model_outside_a_run(tmp_path):
     assert "optimizer" not in read_checkpoint(tmp_path / "c.pth")
     with pytest.raises(TypeError, match="meta must be a dict or None, not str"):
         save_checkpoint(model, str(tmp_path / "d.pth"), meta="x")
+    with pytest.raises(ConfigError, match=r"save_checkpoint's filename must be a path .*, not 3"):
+        save_checkpoint(model, 3)
 
 
 # plain values ----------------------------------------------------------------------------------------------

@@ -91,6 +91,31 @@ def test_a_prefix_that_is_taken(taken):
         CheckpointLoader.register_scheme(taken, give("x"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *(((wrong,), "prefixes must be a str such as 'company://' or a list, not") for wrong in (3, None, [])),
+        ((["new://", 3],), "prefixes must be regular expressions such as 'company://', not 3"),
+        (("(",), r"prefixes must be regular expressions .*not '\('"),
+        ((["new://", "a"],), "the prefix 'a' would take every file .*write 'a://'|prefix 'a' would take every file"),
+        (("new://", 3), r"loader must be a function \(filename, map_location\) -> content, not 3"),
+        (("new://", give("x"), "yes"), "register_scheme's force must be True or False, not 'yes'"),
+    ],
+)
+def test_schemes_that_cannot_be(arguments, message):
+    before = dict(CheckpointLoader._schemes)
+    with pytest.raises(ConfigError, match=message):
+        CheckpointLoader.register_scheme(*arguments)
+    assert CheckpointLoader._schemes == before
+
+
+def test_a_list_is_registered_whole_or_not_at_all():
+    with pytest.raises(RegistryError, match="'' has a loader already"):
+        CheckpointLoader.register_scheme(["whole://", ""], give("x"))
+    with pytest.raises(ConfigError, match=r"'whole' is not known .*register_scheme\('whole://', loader\)"):
+        CheckpointLoader.load_checkpoint("whole://a")
+
+
 def test_a_runner_loads_through_it_too(make_runner):
     runner = make_runner()
     state = {key: torch.zeros_like(value) for key, value in runner.model.state_dict().items()}
@@ -141,3 +166,5 @@ def test_one_part(file):
     assert torch.equal(part["w"], torch.ones(2))
     with pytest.raises(CheckpointError, match=r"a\.pth holds nothing under 'neck\.'; it has backbone, backbones, head"):
         load_checkpoint_with_prefix("neck.", file)
+    with pytest.raises(ConfigError, match="prefix must be the name of a part such as 'backbone', not 3"):
+        load_checkpoint_with_prefix(3, file)

@@ -129,14 +129,42 @@ def test_revised_keys(saved):
     file = saved({f"old.backbone.{key}": value for key, value in ones(model).items()})
     load_checkpoint(model, file, strict=True, revise_keys=[(r"^old\.", ""), (r"^backbone\.", "")])
     assert torch.equal(model.bias, torch.ones(3))
+    load_checkpoint(model, file, strict=True, revise_keys={r"^old\.backbone\.": ""}.items())
     with pytest.raises(CheckpointError, match=r"not in the model: old\.backbone\.weight"):
         load_checkpoint(model, file, strict=True)
 
 
-@pytest.mark.parametrize("wrong", [[("(", "")], ["^module"], [(r"^a\.", None)], [1]])
+@pytest.mark.parametrize("wrong", [[("(", "")], ["^module"], ["ab"], [(r"^a\.", None)], [1]])
 def test_revise_keys_that_are_none(saved, wrong):
     with pytest.raises(ConfigError, match=r"revise_keys: .* is no \(pattern, replacement\)"):
         load_checkpoint(nn.Linear(1, 1), saved({"a.weight": torch.ones(1, 1)}), revise_keys=wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"strict": "x"}, "load_checkpoint's strict must be True or False, not 'x'"),
+        ({"weights_only": "x"}, "load_checkpoint's weights_only must be True or False, not 'x'"),
+        ({"revise_keys": 3}, r"revise_keys must be a list of \(pattern, replacement\), .*not 3"),
+        ({"revise_keys": "ab"}, r"revise_keys must be a list of \(pattern, replacement\), .*not 'ab'"),
+        ({"filename": 3}, r"load_checkpoint's filename must be a path \(str or pathlib.Path\), not 3"),
+        ({"map_location": "foo"}, r"map_location must be a device such as 'cpu' or 'cuda:0', .*not 'foo' \("),
+        ({"map_location": 3}, "map_location must be a device .* a dict of devices, a function or None, not 3"),
+        (
+            {"filename": "zz://a.pth"},
+            r"protocol 'zz' is not known .*CheckpointLoader.register_scheme\('zz://', loader\)",
+        ),
+    ],
+)
+def test_bad_arguments(saved, arguments, message):
+    model = nn.Linear(1, 1)
+    with pytest.raises(ConfigError, match=message):
+        load_checkpoint(model, **{"filename": saved(ones(model)), **arguments})
+
+
+def test_strict_of_load_state_dict():
+    with pytest.raises(ConfigError, match="load_state_dict's strict must be True or False, not 'x'"):
+        load_state_dict(nn.Linear(1, 1), {}, strict="x")
 
 
 def test_map_location(saved):

@@ -14,7 +14,7 @@ from mmhooks.cli import app
 
 pytest.importorskip("torchmetrics")
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from processes import free_port, run_ranks
+from processes import run_ranks
 
 PROJECT = """
 import torch
@@ -103,12 +103,9 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(folders):
-    """What two ranks said, which have trained in their folders."""
+    """What two ranks printed, which have trained in their folders."""
     words = ("train", "config.py", "--work-dir", "work", "--launcher", "pytorch", "--local_rank=0")
-    done = run_ranks(folders, "-m", "mmhooks", *words)
-    for one in done:
-        assert one.returncode == 0, one.stderr
-    return done
+    return run_ranks(folders, "-m", "mmhooks", *words)
 
 
 @pytest.fixture
@@ -174,16 +171,16 @@ def test_only_rank_0_writes(trained, folders):
     assert len([name for name in files if name.startswith("best_measured_epoch_")]) == 1
     assert len([name for name in files if name.endswith(".log")]) == 1
     assert work(folders[1]) == ["config.py", "launched_project.py"]
-    assert "Start running" in trained[0].stdout
-    assert "Trained for 3 epochs" in trained[0].stdout
-    assert trained[1].stdout == ""
+    assert "Start running" in trained[0]
+    assert "Trained for 3 epochs" in trained[0]
+    assert trained[1] == ""
 
 
 @pytest.fixture
 def alone(folders, monkeypatch, project):
     """Call the command here, as the only process of a launcher."""
     monkeypatch.chdir(folders[0])
-    given = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    given = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 0}
     for name, value in given.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv("PYTHONHASHSEED", "0")

@@ -5,7 +5,6 @@ import os
 import pytest
 import torch
 import torch.distributed as dist
-from processes import free_port
 
 from mmhooks import ConfigError
 from mmhooks.distributed import get_dist_info, init_dist, launched
@@ -17,6 +16,7 @@ VARIABLES = (
 OPEN_MPI = {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "0"}
 SLURM = {"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_NODELIST": "node[3-5]"}
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+ANY_PORT = 0  # the store of a single process takes one that is free
 
 
 @pytest.fixture
@@ -56,49 +56,45 @@ def set_variables():
 
 
 def test_torchrun(env):
-    port = free_port()
-    env(**TORCHRUN, MASTER_PORT=port)
+    env(**TORCHRUN, MASTER_PORT=ANY_PORT)
     init_dist("pytorch")
     assert dist.get_backend() == ("nccl" if torch.cuda.is_available() else "gloo")
     assert get_dist_info() == (0, 1)
 
 
 def test_an_old_launcher_without_local_rank(env):
-    env(**{key: value for key, value in TORCHRUN.items() if key != "LOCAL_RANK"}, MASTER_PORT=free_port())
+    env(**{key: value for key, value in TORCHRUN.items() if key != "LOCAL_RANK"}, MASTER_PORT=ANY_PORT)
     init_dist("pytorch", backend="gloo")
     assert os.environ["LOCAL_RANK"] == "0"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
 def test_nccl_without_a_gpu_becomes_gloo(env):
-    env(**TORCHRUN, MASTER_PORT=free_port())
+    env(**TORCHRUN, MASTER_PORT=ANY_PORT)
     with pytest.warns(UserWarning, match="needs a GPU and there is none: gloo takes its place"):
         init_dist("pytorch", "nccl")
     assert dist.get_backend() == "gloo"
 
 
 def test_open_mpi(env):
-    port = free_port()
-    env(**OPEN_MPI, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    env(**OPEN_MPI, MASTER_ADDR="127.0.0.1", MASTER_PORT=ANY_PORT)
     init_dist("mpi", backend="gloo")
-    assert set_variables() == {**TORCHRUN, "MASTER_PORT": str(port)}
+    assert set_variables() == {**TORCHRUN, "MASTER_PORT": str(ANY_PORT)}
 
 
 def test_slurm_asks_for_the_first_node(env, scontrol):
     folder = scontrol('echo "$@" > "$(dirname "$0")/asked"; echo 127.0.0.1; echo 127.0.0.2')
     env(**SLURM, SLURM_LOCALID=0)
-    port = free_port()
-    init_dist("slurm", backend="gloo", port=port)
+    init_dist("slurm", backend="gloo", port=ANY_PORT)
     assert (folder / "asked").read_text() == "show hostname node[3-5]\n"
-    assert set_variables() == {**TORCHRUN, "MASTER_PORT": str(port)}
+    assert set_variables() == {**TORCHRUN, "MASTER_PORT": str(ANY_PORT)}
 
 
 def test_slurm_leaves_an_address_and_a_port_alone(env, scontrol):
     scontrol("exit 1")
-    port = free_port()
-    env(**SLURM, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    env(**SLURM, MASTER_ADDR="127.0.0.1", MASTER_PORT=ANY_PORT)
     init_dist("slurm", backend="gloo")
-    assert set_variables() == {**TORCHRUN, "MASTER_PORT": str(port)}
+    assert set_variables() == {**TORCHRUN, "MASTER_PORT": str(ANY_PORT)}
 
 
 @pytest.mark.parametrize(("job", "port"), [({"SLURM_JOB_ID": "123407"}, "18407"), ({}, "29500")])
@@ -116,7 +112,7 @@ def test_further_arguments_reach_the_process_group(env, tmp_path):
 
 
 def test_an_unknown_backend_is_refused(env):
-    env(**TORCHRUN, MASTER_PORT=free_port())
+    env(**TORCHRUN, MASTER_PORT=ANY_PORT)
     with pytest.raises(ConfigError, match=r"backend must be one of .*gloo.*, not 'glo'; did you mean 'gloo'"):
         init_dist("pytorch", backend="glo")
     with pytest.raises(ConfigError, match="backend must be one of"):
@@ -131,6 +127,11 @@ def test_an_unknown_backend_is_refused(env):
         ("mpi", {}, "reads OMPI_COMM_WORLD_RANK, OMPI_COMM_WORLD_SIZE, OMPI_COMM_WORLD_LOCAL_RANK.*mpirun"),
         ("mpi", OPEN_MPI, "reads MASTER_ADDR, not set.*mpirun -x MASTER_ADDR"),
         ("slurm", {}, "reads SLURM_PROCID, SLURM_NTASKS, SLURM_NODELIST.*srun"),
+        ("pytorch", {**TORCHRUN, "MASTER_PORT": 0, "RANK": "x"}, "reads RANK, which must be 0 or a positive int.*'x'"),
+        ("pytorch", {**TORCHRUN, "MASTER_PORT": 0, "LOCAL_RANK": "-1"}, "reads LOCAL_RANK, which must be .*'-1'"),
+        ("mpi", {**OPEN_MPI, "MASTER_ADDR": "a", "MASTER_PORT": "http"}, "reads MASTER_PORT, which must be .*'http'"),
+        ("mpi", {**OPEN_MPI, "MASTER_ADDR": "a", "OMPI_COMM_WORLD_SIZE": "1.5"}, "OMPI_COMM_WORLD_SIZE, which must be"),
+        ("slurm", {**SLURM, "SLURM_PROCID": "x"}, "reads SLURM_PROCID, which must be 0 or a positive integer, not 'x'"),
         ("pytroch", {}, "launcher must be one of pytorch, mpi, slurm, not 'pytroch'; did you mean 'pytorch'"),
         ("none", {}, "launcher must be one of pytorch, mpi, slurm"),
         (["mpi"], {}, "launcher must be one of"),
@@ -162,7 +163,7 @@ def test_without_slurms_command(env, monkeypatch, tmp_path):
 
 
 def test_a_group_ends_with_the_block(env):
-    env(**TORCHRUN, MASTER_PORT=free_port())
+    env(**TORCHRUN, MASTER_PORT=ANY_PORT)
     with launched("pytorch", backend="gloo"):
         assert dist.is_initialized()
     assert not dist.is_initialized()
@@ -171,7 +172,7 @@ def test_a_group_ends_with_the_block(env):
 
 
 def test_a_group_ends_with_an_error_too(env):
-    env(**TORCHRUN, MASTER_PORT=free_port())
+    env(**TORCHRUN, MASTER_PORT=ANY_PORT)
     with pytest.raises(KeyError, match="what went wrong"), launched("pytorch", backend="gloo"):
         raise KeyError("what went wrong")
     assert not dist.is_initialized()

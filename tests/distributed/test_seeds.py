@@ -53,6 +53,12 @@ def test_what_is_no_seed_is_refused(function, seed):
         function(seed)
 
 
+@pytest.mark.parametrize("argument", ["deterministic", "use_rank_shift"])
+def test_what_is_no_flag_is_refused(argument):
+    with pytest.raises(ConfigError, match=f"set_random_seed's {argument} must be True or False, not 'no'"):
+        set_random_seed(1, **{argument: "no"})
+
+
 # build_run --------------------------------------------------------------------------------------------------------
 
 

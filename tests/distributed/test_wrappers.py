@@ -89,6 +89,16 @@ def test_a_runner_trains_a_wrapped_model_as_it_does_the_model(make_runner, make_
     assert weights[0].equal(weights[1])
 
 
+def test_the_arguments_of_a_wrapper_on_one_device(make_model, batches):
+    for arguments in ((), (None,), ([0], 0, 0)):
+        model = make_model()
+        wrapper = MMDataParallel(model.cuda() if torch.cuda.is_available() else model, *arguments)
+        assert (wrapper.module, unwrap(wrapper)) == (model, model)
+        assert wrapper.val_step(batches[0])["num_samples"] == 5
+    with pytest.raises(ConfigError, match="MMDataParallel's device_ids must be a list of one GPU or None, not 0"):
+        MMDataParallel(model, device_ids=0)
+
+
 def test_several_devices_take_several_processes():
     with pytest.raises(ConfigError, match=r"device_ids=\[0, 1\].*wrap the model in MMDistributedDataParallel"):
         MMDataParallel(nn.Linear(1, 1), device_ids=[0, 1])

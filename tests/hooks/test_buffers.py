@@ -19,8 +19,7 @@ def test_two_ranks(tmp_path, distributed):
     folders = [tmp_path / "0", tmp_path / "1"]
     for folder in folders:
         folder.mkdir()
-    for process in run_ranks(folders, HERE / "buffers_worker.py", distributed):
-        assert process.returncode == 0, process.stderr
+    run_ranks(folders, HERE / "buffers_worker.py", distributed)
     one, other = (torch.load(folder / "buffers.pt") for folder in folders)
     for before, after in ((0, 1), (2, 3)):  # of both epochs
         for name in ("norm.running_mean", "norm.running_var"):

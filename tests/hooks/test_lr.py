@@ -1,5 +1,7 @@
 """Learning rate updaters; their numbers are in tests/test_golden.py, their formulas in test_schedules.py."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -186,6 +188,16 @@ RESTART = CosineRestartLrUpdaterHook
         (lambda: StepLrUpdaterHook(step=[1, -2]), "step must be"),
         (lambda: StepLrUpdaterHook(step=(1, 2)), r"step must be .*not \(1, 2\)"),
         (lambda: StepLrUpdaterHook(step=1, gamma="0.1"), "gamma must be a number, not '0.1'"),
+        (lambda: StepLrUpdaterHook(step=True), "step must be a positive integer or a list of them, not True"),
+        (lambda: StepLrUpdaterHook(step=1, gamma=math.nan), "gamma must be a finite number, not nan"),
+        (lambda: ExpLrUpdaterHook(gamma=math.inf), "gamma must be a finite number, not inf"),
+        (lambda: FixedLrUpdaterHook(by_epoch=1), "FixedLrUpdaterHook's by_epoch must be True or False, not 1"),
+        (lambda: FixedLrUpdaterHook(warmup_by_epoch="no"), "warmup_by_epoch must be True or False, not 'no'"),
+        (lambda: OneCycleLrUpdaterHook(max_lr=1, three_phase=1), "three_phase must be True or False, not 1"),
+        (
+            lambda: OneCycleLrUpdaterHook(max_lr=1, total_steps=0),
+            "total_steps must be a positive integer, or None for as many as the run, not 0",
+        ),
         (lambda: StepLrUpdaterHook(step=1, min_lr="0"), "min_lr must be a number"),
         (lambda: ExpLrUpdaterHook(gamma=None), "gamma must be a number, not None"),
         (lambda: PolyLrUpdaterHook(power="1"), "power must be a number, not '1'"),
@@ -214,7 +226,10 @@ RESTART = CosineRestartLrUpdaterHook
         (lambda: CyclicLrUpdaterHook(gamma=2), r"gamma must be in \(0, 1\], not 2"),
         (lambda: OneCycleLrUpdaterHook(max_lr=1, by_epoch=True), "by_epoch=False"),
         (lambda: OneCycleLrUpdaterHook(max_lr=(1,)), "max_lr must be a number, a list"),
-        (lambda: OneCycleLrUpdaterHook(max_lr=1, total_steps=5.0), "total_steps must be an integer or None, not 5.0"),
+        (
+            lambda: OneCycleLrUpdaterHook(max_lr=1, total_steps=5.0),
+            "total_steps must be a positive integer, .*, not 5.0",
+        ),
         (lambda: OneCycleLrUpdaterHook(max_lr=1, pct_start=1), "pct_start must be a float"),
         (lambda: OneCycleLrUpdaterHook(max_lr=1, anneal_strategy=None), "anneal_strategy must be"),
         (lambda: OneCycleLrUpdaterHook(max_lr=1, div_factor=0), "div_factor must be a positive number, not 0"),

@@ -148,6 +148,8 @@ ONE, CYCLIC = OneCycleMomentumUpdaterHook, CyclicMomentumUpdaterHook
     [
         (lambda: StepMomentumUpdaterHook(step=0), "step must be a positive integer"),
         (lambda: StepMomentumUpdaterHook(step=1, gamma=None), "gamma must be a number, not None"),
+        (lambda: StepMomentumUpdaterHook(step=1, by_epoch=None), "by_epoch must be True or False, not None"),
+        (lambda: ONE(three_phase="yes"), "OneCycleMomentumUpdaterHook's three_phase must be True or False, not 'yes'"),
         (lambda: StepMomentumUpdaterHook(step=1, min_momentum="0"), "min_momentum must be a number"),
         (lambda: StepMomentumUpdaterHook(step=1, warmup="cos", warmup_iters=1), "warmup must be"),
         (lambda: StepMomentumUpdaterHook(step=1, warmup="exp", warmup_iters=0), "needs a positive warmup_iters"),

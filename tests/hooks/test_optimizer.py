@@ -390,3 +390,9 @@ def test_optimizers_that_step_inside_train_step(make_runner, batches, kind):
     assert runner.current_lr() == {"generator": [0.1 * 0.5**2], "critic": [0.01 * 0.5**2]}
     assert runner.current_momentum() == {"generator": [0.45], "critic": [0.4]}
     assert set(runner.log_buffer.val_history) >= {"critic", "generator"}
+
+
+@pytest.mark.parametrize("skip_exchange", [False, True])
+def test_only_skipping_exchanges_costs_a_call_before_an_iteration(skip_exchange):
+    hook = GradientCumulativeOptimizerHook(4, skip_exchange=skip_exchange)
+    assert ("before_train_iter" in hook.get_triggered_stages()) is skip_exchange

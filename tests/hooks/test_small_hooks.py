@@ -105,6 +105,25 @@ def test_the_cache_is_emptied_where_asked(make_runner, batches, monkeypatch, arg
     assert len(calls) == 2 * len(epoch_points) + (14 if iter_points else 0)
 
 
+def test_a_subclass_may_override_the_points_of_the_cache_hook(make_runner, batches, monkeypatch):
+    class Own(EmptyCacheHook):
+        def before_train_epoch(self, runner):
+            seen.append("before_train_epoch")
+
+        def after_epoch(self, runner):
+            seen.append("after_epoch")
+            super().after_epoch(runner)
+
+    seen = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: seen.append("emptied"))
+    runner = make_runner(max_epochs=1)
+    runner.register_hook(Own(before_epoch=True, after_iter=True))
+    runner.run([batches[:1], batches[:1]], BOTH)
+    train, val = seen[:4], seen[4:]
+    assert train == ["before_train_epoch", "emptied", "after_epoch", "emptied"]
+    assert val == ["emptied", "emptied", "after_epoch", "emptied"]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_unused_memory_goes_back(make_runner, make_model, batches):

@@ -222,3 +222,22 @@ def test_traces_go_below_the_work_dir(tmp_path, driver):
     train(driver, tmp_path, [(hook, "NORMAL")], length=1)
     (file,) = (tmp_path / "tf_tracing_logs").iterdir()
     assert file.name.endswith(".pt.trace.json")
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_done_when_a_run_is_left(tmp_path, driver, fails):
+    def follow(runner):
+        if runner.iter == 2:
+            runner.on_leave(lambda: done.append(runner.iter))
+        if runner.iter == 4 and fails:
+            raise ValueError("stop here")
+
+    done = []
+    hooks = [(ClosureHook("after_train_iter", follow), "NORMAL")]
+    if fails:
+        with pytest.raises(ValueError, match="stop here"):
+            train(driver, tmp_path, hooks, False, 6)
+    else:
+        train(driver, tmp_path, hooks, False, 6)
+    assert done == [4 if fails else 6]

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from mmhooks import CheckpointError, Hook, IterBasedRunner
+from mmhooks import CheckpointError, ConfigError, Hook, IterBasedRunner
 from mmhooks.checkpoint import read_checkpoint, write_checkpoint
 
 TRAIN = [("train", 1)]
@@ -425,6 +425,50 @@ def test_the_arguments_of_save_checkpoint(make_runner, batches, tmp_path):
     assert mine == {"from": "the call", "more": 1}
     assert runner.save_checkpoint("memory://saved", storage_options={}) == "memory://saved/epoch_3.pth"
     assert "optimizer" in read_checkpoint("memory://saved/epoch_3.pth")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"create_symlink": "x"}, "save_checkpoint's create_symlink must be True or False, not 'x'"),
+        ({"filename_tmpl": 3}, "filename_tmpl must be a file name with one {} for the number, .*, not 3"),
+        ({"filename_tmpl": "{}{}"}, "filename_tmpl must be a file name with one {} .*IndexError"),
+        ({"out_dir": 3}, "out_dir must be a path .*not 3"),
+    ],
+)
+def test_bad_arguments_of_save_checkpoint(make_runner, tmp_path, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        make_runner().save_checkpoint(**{"out_dir": str(tmp_path), **arguments})
+    assert list(tmp_path.glob("*.pth")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state_dict": {}}, r"\(no 'meta'\).*use load_from"),
+        ({"state_dict": {}, "meta": None}, r"\(no 'meta'\)"),
+        ({"state_dict": {}, "meta": {"iter": 3}}, r"\(no 'epoch' in its meta\)"),
+        ({"state_dict": {}, "meta": {"epoch": 3}}, r"\(no 'iter' in its meta\)"),
+    ],
+)
+def test_a_file_that_does_not_say_where_the_run_was(make_runner, tmp_path, content, message):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=message):
+        make_runner().resume(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"checkpoint": 3}, "filename must be a path .*not 3"),
+        ({"resume_optimizer": "no"}, "resume's resume_optimizer must be True or False, not 'no'"),
+        ({"map_location": "foo"}, "map_location must be a device .*not 'foo'"),
+        ({"weights_only": "x"}, "weights_only must be True or False, not 'x'"),
+    ],
+)
+def test_bad_arguments_of_resume(make_runner, tmp_path, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        make_runner().resume(**{"checkpoint": tmp_path / "a.pth", **arguments})
 
 
 def test_mmcvs_other_order_of_arguments_is_not_mistaken(make_runner, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, TypeGuard
@@ -13,18 +14,19 @@ WARMUPS = ("constant", "linear", "exp")
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, Real)
+    return isinstance(value, Real) and not math.isnan(value)
 
 
 def check_number(**arguments: Any) -> None:
-    """Check that arguments are numbers.
+    """Check that arguments are finite numbers.
 
     Raises:
         ConfigError: one is not.
     """
     for name, value in arguments.items():
-        if not _is_number(value):
-            raise ConfigError(f"{name} must be a number, not {value!r}")
+        if not _is_number(value) or math.isinf(value):
+            kind = "a finite number" if isinstance(value, Real) else "a number"
+            raise ConfigError(f"{name} must be {kind}, not {value!r}")
 
 
 def check_positive(**arguments: Any) -> None:
@@ -61,7 +63,7 @@ def check_step(step: Any) -> None:
         ConfigError: it is neither a positive integer nor a list of them.
     """
     steps = step if isinstance(step, list) else [step]
-    if not all(isinstance(one, int) and one > 0 for one in steps):
+    if not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in steps):
         raise ConfigError(f"step must be a positive integer or a list of them, not {step!r}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
+from mmhooks.checks import check_flag
 from mmhooks.errors import ConfigError, HookError
 from mmhooks.hook import Hook, when
 from mmhooks.hooks.updater.arguments import check_warmup
@@ -29,12 +30,12 @@ class UpdaterHook(Hook):
         warmup_ratio: the factor to begin with, in (0, 1].
 
     Raises:
-        ConfigError: a warmup that cannot be.
+        ConfigError: a warmup that cannot be, or a by_epoch that is not True or False.
     """
 
     def __init__(self, by_epoch: bool, warmup: str | None, warmup_iters: int | None, warmup_ratio: float) -> None:
         check_warmup(warmup, warmup_iters, warmup_ratio)
-        self.by_epoch = by_epoch
+        self.by_epoch = check_flag(type(self).__name__, "by_epoch", by_epoch)
         self.warmup = warmup
         self.warmup_iters = warmup_iters
         self.warmup_ratio = warmup_ratio

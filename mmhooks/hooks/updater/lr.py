@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from mmhooks.checks import check_flag
 from mmhooks.errors import ConfigError, HookError
 from mmhooks.hooks.updater import arguments as check
 from mmhooks.hooks.updater.base import Alias, UpdaterHook, Values, changed, pairs
@@ -53,7 +55,7 @@ class LrUpdaterHook(UpdaterHook):
         if not isinstance(warmup_iters, int):
             raise ConfigError(f"warmup_iters must be an integer, not {warmup_iters!r}")
         super().__init__(by_epoch, warmup, warmup_iters, warmup_ratio)
-        self.warmup_by_epoch = warmup_by_epoch
+        self.warmup_by_epoch = check_flag(type(self).__name__, "warmup_by_epoch", warmup_by_epoch)
         self.warmup_epochs: int | None = None
         if warmup_by_epoch:  # the length of an epoch is known when the first one begins
             self.warmup_epochs, self.warmup_iters = warmup_iters, None
@@ -64,10 +66,10 @@ class LrUpdaterHook(UpdaterHook):
 
     def get_regular_lr(self, runner: BaseRunner) -> Values:
         """Compute the regular lr of every param group now."""
-        get_lr, base = self.get_lr, self._base
+        now, base = partial(self.get_lr, runner), self._base
         if isinstance(base, dict):
-            return {name: [get_lr(runner, base_lr) for base_lr in own] for name, own in base.items()}
-        return [get_lr(runner, base_lr) for base_lr in base]
+            return {name: list(map(now, own)) for name, own in base.items()}
+        return list(map(now, base))
 
     def get_warmup_lr(self, cur_iters: int) -> Values:
         """Compute the lr of every param group in an iteration of the warmup."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
+from mmhooks.checks import check_count, check_flag
 from mmhooks.errors import ConfigError
 from mmhooks.hooks.updater import arguments as check
 from mmhooks.hooks.updater.base import values_of
@@ -235,8 +236,8 @@ class OneCycleLrUpdaterHook(LrUpdaterHook):
     ) -> None:
         check.check_by_iteration(kwargs.setdefault("by_epoch", False))
         check.check_numbers_of_groups(Real, max_lr=max_lr)
-        if total_steps is not None and not isinstance(total_steps, int):
-            raise ConfigError(f"total_steps must be an integer or None, not {total_steps!r}")
+        if total_steps is not None:
+            check_count(type(self).__name__, "total_steps", total_steps, special={None: "as many as the run"})
         check.check_percent(pct_start=pct_start)
         check.check_positive(div_factor=div_factor, final_div_factor=final_div_factor)
         self._max_lr = max_lr
@@ -245,7 +246,7 @@ class OneCycleLrUpdaterHook(LrUpdaterHook):
         self.anneal_func = check.annealing_of(anneal_strategy)
         self.div_factor = div_factor
         self.final_div_factor = final_div_factor
-        self.three_phase = three_phase
+        self.three_phase = check_flag(type(self).__name__, "three_phase", three_phase)
         super().__init__(**kwargs)
 
     def before_run(self, runner: BaseRunner) -> None:

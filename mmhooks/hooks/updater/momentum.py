@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from mmhooks.checks import check_flag
 from mmhooks.errors import ConfigError, HookError
 from mmhooks.hooks.updater import arguments as check
 from mmhooks.hooks.updater.base import Alias, UpdaterHook, Values, changed, pairs, values_of
@@ -265,7 +266,7 @@ class OneCycleMomentumUpdaterHook(MomentumUpdaterHook):
         self._max_momentum = max_momentum
         self.pct_start = pct_start
         self.anneal_func = check.annealing_of(anneal_strategy)
-        self.three_phase = three_phase
+        self.three_phase = check_flag(type(self).__name__, "three_phase", three_phase)
         super().__init__(**kwargs)
 
     def before_run(self, runner: BaseRunner) -> None:
