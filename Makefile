@@ -30,7 +30,7 @@ wheel: $(READY)
 # The oracle, real MMCV 1.7.2, lives in an environment of its own; the ordinary tests never need it.
 ORACLE := .venv-oracle
 golden: $(ORACLE)/.ready  ## record tests/golden anew
-	PYTHONPATH=tests/oracle/stand_in $(ORACLE)/bin/python tests/oracle/record.py
+	PYTHONPATH=tests/oracle/stand_in:. $(ORACLE)/bin/python tests/oracle/record.py
 
 oracle: $(ORACLE)/.ready  ## random configurations, run by real MMCV and by mmhooks, compared bit for bit
 	PYTHONPATH=tests/oracle/stand_in:. TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 $(ORACLE)/bin/python tests/oracle/campaign.py $(CAMPAIGN)
