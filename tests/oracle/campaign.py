@@ -127,8 +127,10 @@ class Campaign:
             return ["mmhooks refuses by accident:", *both]
         if ours.how_far > theirs.how_far:
             return ["mmhooks refuses later:", *both]
-        started = any(line.startswith("before_train_iter") for line in ours.trace)
-        if started and ours.trace != theirs.trace:
+        finished = max((i for i, line in enumerate(ours.trace, 1) if line.startswith("after_run")), default=0)
+        started = any(line.startswith("before_train_iter") for line in ours.trace[finished:])
+        same_so_far = ours.trace[:finished] == theirs.trace[:finished]  # of a first run, where the second is refused
+        if not same_so_far or (started and ours.trace != theirs.trace):
             return ["they refuse at different points:", *both, *self._part(config, "trace", theirs, ours)]
         return []
 
