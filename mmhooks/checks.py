@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
+from torch import nn
 
-from mmhooks.errors import ConfigError, nearest
+from mmhooks.errors import ConfigError, ModelError, nearest
 
 
 def check_flag(owner: str, name: str, value: Any) -> bool:
@@ -69,6 +71,65 @@ def check_count(
     allowed = {0: "0 or a positive integer", 1: "a positive integer"}.get(minimum, f"an integer from {minimum} on")
     others = "".join(f", or {one} for {meaning}" for one, meaning in (special or {}).items())
     raise ConfigError(f"{owner}'s {name} must be {allowed}{others}, not {value!r}")
+
+
+def check_number(
+    owner: str,
+    name: str,
+    value: Any,
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Check that an argument is a finite number in a range.
+
+    Args:
+        owner: whose argument it is.
+        name: the argument's name.
+        value: a number of Python or NumPy; a bool is none.
+        minimum: the least that is allowed, or
+        above: what it must be above.
+        maximum: the most that is allowed, or
+        below: what it must be below.
+
+    Returns:
+        The value as an int or a float of Python.
+
+    Raises:
+        ConfigError: it is something else.
+
+    Example:
+        >>> check_number("CyclicLrUpdaterHook", "gamma", 0.5, above=0, maximum=1)
+        0.5
+    """
+    low, high = minimum if above is None else above, maximum if below is None else below
+    number = _finite(value)
+    if number is not None:
+        high_enough = low is None or number > low or (number == low and above is None)
+        low_enough = high is None or number < high or (number == high and below is None)
+        if high_enough and low_enough:
+            return number
+    if low is not None and high is not None:
+        allowed = f"a number in {'[' if above is None else '('}{low}, {high}{']' if below is None else ')'}"
+    else:
+        bounds = {" above": above, " of at least": minimum, " below": below, " of at most": maximum}
+        allowed = "a finite number" + "".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
+    raise ConfigError(f"{owner}'s {name} must be {allowed}, not {value!r}")
+
+
+def _finite(value: Any) -> float | None:
+    """Give a finite number as one of Python: arithmetic with float32 would be in float32."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return None
+    if not finite:
+        return None
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def check_path(owner: str, name: str, value: Any, *, optional: bool = False) -> str | None:
@@ -164,3 +225,56 @@ def check_device(owner: str, name: str, value: Any) -> None:
         f"{owner}'s {name} must be a device such as 'cpu' or 'cuda:0', a dict of devices, a function or None, "
         f"not {value!r}{why}"
     )
+
+
+def check_file(owner: str, name: str, value: Any) -> str:
+    """Check that an argument is the name of a file, as `check_path` does, and not an empty one.
+
+    Args:
+        owner: whose argument it is.
+        name: the argument's name.
+        value: a str or a ``pathlib.Path``.
+
+    Returns:
+        The name as a str.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    path = check_path(owner, name, value)
+    if not path:
+        raise ConfigError(f"{owner}'s {name} is an empty name: name a file, such as 'work_dir/latest.pth'")
+    return path
+
+
+def check_module(owner: str, name: str, value: Any) -> None:
+    """Check that an argument is a model.
+
+    Args:
+        owner: whose argument it is.
+        name: the argument's name.
+        value: a ``torch.nn.Module``, in a parallel wrapper or not.
+
+    Raises:
+        ModelError: it is something else.
+    """
+    if not isinstance(value, nn.Module):
+        given = type(value).__name__ if value is not None else "None"
+        if isinstance(value, type):
+            given = f"the class {value.__name__}: call it to make one"
+        raise ModelError(f"{owner}'s {name} must be a torch.nn.Module, not {given}")
+
+
+def check_logger(owner: str, name: str, value: Any) -> None:
+    """Check that an argument is a logger or None.
+
+    Args:
+        owner: whose argument it is.
+        name: the argument's name.
+        value: a ``logging.Logger``, or what has its methods.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if value is not None and not all(callable(getattr(value, method, None)) for method in ("info", "warning")):
+        raise ConfigError(f"{owner}'s {name} must be a logging.Logger or None, not {value!r}")

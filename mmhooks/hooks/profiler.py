@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch.autograd.profiler_util import EventList
+from torch.autograd.profiler_util import EventList, FunctionEventAvg
 
-from mmhooks.checks import check_count, check_flag
+from mmhooks.checks import check_count, check_flag, check_path
 from mmhooks.errors import ConfigError, nearest
 from mmhooks.hook import Hook
 from mmhooks.registry import HOOKS
@@ -46,7 +47,7 @@ class ProfilerHook(Hook):
         profile_memory: record what is allocated and freed.
         with_stack: record the line of the source of each operator.
         with_flops: estimate the FLOPs of matrix products and convolutions.
-        json_trace_path: a file for the trace, for chrome://tracing or Perfetto.
+        json_trace_path: a file for the trace (str or ``pathlib.Path``), for chrome://tracing or Perfetto.
 
     Raises:
         ConfigError: an argument that cannot be used; at the run's beginning, more epochs or iterations than it has.
@@ -70,7 +71,7 @@ class ProfilerHook(Hook):
         profile_memory: bool = False,
         with_stack: bool = False,
         with_flops: bool = False,
-        json_trace_path: str | None = None,
+        json_trace_path: str | os.PathLike[str] | None = None,
     ) -> None:
         self._flags: dict[str, Any] = {
             "record_shapes": record_shapes,
@@ -80,19 +81,17 @@ class ProfilerHook(Hook):
         }
         for argument, value in (("by_epoch", by_epoch), *self._flags.items()):
             check_flag("ProfilerHook", argument, value)
-        if json_trace_path is not None and not isinstance(json_trace_path, str):
-            raise ConfigError(f"ProfilerHook's json_trace_path must be a file name or None, not {json_trace_path!r}")
         self.by_epoch = by_epoch
         self.profile_iters = check_count("ProfilerHook", "profile_iters", profile_iters)
         self.activities = _activities(activities)
         self.schedule = None if schedule is None else _schedule(schedule)
         self.on_trace_ready = on_trace_ready
-        self.json_trace_path = json_trace_path
+        self.json_trace_path = _file(json_trace_path)
         self.profiler: torch.profiler.profile | None = None
         self._running = False
         self._left = 0
         if on_trace_ready is not None and not callable(on_trace_ready):
-            _check_trace(on_trace_ready, json_trace_path)
+            _check_trace(on_trace_ready, self.json_trace_path)
 
     def before_run(self, runner: BaseRunner) -> None:
         """Start the profile."""
@@ -200,10 +199,22 @@ def _schedule(arguments: Mapping[str, int]) -> Callable[[int], torch.profiler.Pr
     if not isinstance(arguments, Mapping):
         raise ConfigError(f"ProfilerHook's schedule must be a dict(wait=, warmup=, active=) or None, not {arguments!r}")
     _check_arguments("schedule", torch.profiler.schedule, (), arguments)
-    try:
-        return torch.profiler.schedule(**arguments)
-    except (AssertionError, TypeError) as error:
-        raise ConfigError(f"ProfilerHook's schedule {dict(arguments)} cannot be: {error}") from None
+    counts = dict(arguments)
+    for name, value in counts.items():
+        if name == "skip_first_wait" and isinstance(value, bool):  # a flag, although torch calls it an int
+            continue
+        minimum = 1 if name == "active" else 0
+        counts[name] = check_count("ProfilerHook", f"schedule[{name!r}]", value, minimum, whole_floats=True)
+    return torch.profiler.schedule(**counts)
+
+
+def _file(path: str | os.PathLike[str] | None) -> str | None:
+    name = check_path("ProfilerHook", "json_trace_path", path, optional=True)
+    # torch writes nothing there, and does not say so
+    if name is not None and (name.endswith(("/", os.sep)) or Path(name).name in ("", "..") or Path(name).is_dir()):
+        kind = ", which is a folder" if name else ""
+        raise ConfigError(f"ProfilerHook's json_trace_path must be the name of a file or None, not {name!r}{kind}")
+    return name
 
 
 def _check_trace(config: Any, json_trace_path: str | None) -> None:
@@ -212,15 +223,46 @@ def _check_trace(config: Any, json_trace_path: str | None) -> None:
         raise ConfigError(f"ProfilerHook's on_trace_ready must be a function, {kinds} or None, not {config!r}")
     arguments = dict(config)
     kind = arguments.pop("type", None)
-    if kind not in _TRACES:
+    if not isinstance(kind, str) or kind not in _TRACES:
         hint = nearest(kind, _TRACES) if isinstance(kind, str) else ""
         raise ConfigError(f"ProfilerHook's on_trace_ready must be {kinds}, not of type {kind!r}{hint}")
     given = () if "dir_name" in arguments or kind == "log_trace" else ("dir_name",)
     _check_arguments(f"on_trace_ready of type {kind!r}", _TRACES[kind], given, arguments)
+    if kind == "log_trace":
+        _check_table(**arguments)
+    elif "dir_name" in arguments:
+        check_path("ProfilerHook", "dir_name of 'tb_trace'", arguments["dir_name"])
     if kind == "tb_trace" and json_trace_path is not None:
         raise ConfigError(
             "ProfilerHook cannot write a trace twice: leave out json_trace_path, or on_trace_ready of type 'tb_trace'"
         )
+
+
+def _check_table(sort_by: Any = None, row_limit: Any = 100, header: Any = None, **others: Any) -> None:
+    """Refuse what ``EventList.table`` would pass over, or fail at when the profile is over."""
+    if sort_by is not None:
+        keys = _sort_keys()
+        key = sort_by if isinstance(sort_by, str) else ""
+        for device in ("cuda", "xpu", "privateuse1"):  # the table reads them so
+            key = key.replace(device, "device")
+        if key not in keys and sort_by not in keys:
+            raise ConfigError(
+                f"ProfilerHook's sort_by of 'log_trace' must be None or one of {', '.join(keys)} (or one of these with "
+                f"cuda or xpu for device), not {sort_by!r}{nearest(key, keys)}"
+            )
+    if header is not None and not isinstance(header, str):
+        raise ConfigError(f"ProfilerHook's header of 'log_trace' must be a str or None, not {header!r}")
+    check_count("ProfilerHook", "row_limit of 'log_trace'", row_limit, 0, special={-1: "all rows"}, whole_floats=True)
+    for name, value in others.items():
+        if name.endswith("_width") and value is not None:
+            check_count("ProfilerHook", f"{name} of 'log_trace'", value, 0, special={None: "no limit"})
+
+
+def _sort_keys() -> list[str]:
+    """Name what a line of the table can be sorted by: the numbers of an event, as this torch names them."""
+    kept = [name for name, value in vars(FunctionEventAvg()).items() if type(value) is int]
+    computed = [name for name, one in inspect.getmembers_static(FunctionEventAvg) if isinstance(one, property)]
+    return sorted({"key", *kept, *(name for name in computed if not name.endswith("_str"))})
 
 
 def _check_arguments(

@@ -1,5 +1,9 @@
 """Momentum updaters; their numbers are in tests/test_golden.py, their formulas in test_schedules.py."""
 
+import math
+import re
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -140,17 +144,17 @@ def test_a_config_that_names_nothing(make_runner, config, error, message):
         make_runner().register_momentum_hook(config)
 
 
-ONE, CYCLIC = OneCycleMomentumUpdaterHook, CyclicMomentumUpdaterHook
+STEP, ONE, CYCLIC = StepMomentumUpdaterHook, OneCycleMomentumUpdaterHook, CyclicMomentumUpdaterHook
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: StepMomentumUpdaterHook(step=0), "step must be a positive integer"),
-        (lambda: StepMomentumUpdaterHook(step=1, gamma=None), "gamma must be a number, not None"),
+        (lambda: StepMomentumUpdaterHook(step=1, gamma=None), "gamma must be a finite number, not None"),
         (lambda: StepMomentumUpdaterHook(step=1, by_epoch=None), "by_epoch must be True or False, not None"),
         (lambda: ONE(three_phase="yes"), "OneCycleMomentumUpdaterHook's three_phase must be True or False, not 'yes'"),
-        (lambda: StepMomentumUpdaterHook(step=1, min_momentum="0"), "min_momentum must be a number"),
+        (lambda: StepMomentumUpdaterHook(step=1, min_momentum="0"), "min_momentum must be a finite number"),
         (lambda: StepMomentumUpdaterHook(step=1, warmup="cos", warmup_iters=1), "warmup must be"),
         (lambda: StepMomentumUpdaterHook(step=1, warmup="exp", warmup_iters=0), "needs a positive warmup_iters"),
         (lambda: StepMomentumUpdaterHook(step=1, warmup="exp", warmup_iters=1, warmup_ratio=2), "warmup_ratio must be"),
@@ -158,12 +162,15 @@ ONE, CYCLIC = OneCycleMomentumUpdaterHook, CyclicMomentumUpdaterHook
         (lambda: LinearAnnealingMomentumUpdaterHook(min_momentum=0, min_momentum_ratio=0), "not both"),
         (lambda: CYCLIC(by_epoch=True), "by_epoch=False"),
         (lambda: CYCLIC(target_ratio=[0.5, 1]), "write it as a tuple"),
-        (lambda: CYCLIC(cyclic_times=-1), "cyclic_times must be a positive number"),
+        (lambda: CYCLIC(cyclic_times=-1), "cyclic_times must be a finite number above 0"),
         (lambda: CYCLIC(step_ratio_up=-0.1), "step_ratio_up must be"),
         (lambda: CYCLIC(anneal_strategy="exp"), "anneal_strategy must be"),
-        (lambda: CYCLIC(gamma="1"), "gamma must be a number"),
+        (lambda: CYCLIC(gamma="1"), "gamma must be a finite number"),
         (lambda: ONE(by_epoch=True), "by_epoch=False"),
         (lambda: ONE(base_momentum=0), "base_momentum must be a float, a list .*not 0"),
+        (lambda: ONE(base_momentum=np.int64(0)), "base_momentum must be a float"),
+        (lambda: ONE(base_momentum={"SGD": 0.8}), "base_momentum must have a list of numbers for the optimizer 'SGD'"),
+        (lambda: CYCLIC(target_ratio=np.int64(1)), "target_ratio must be a float or a tuple"),
         (lambda: ONE(max_momentum=(0.9,)), "max_momentum must be a float, a list"),
         (lambda: ONE(pct_start=1), "pct_start must be a float"),
         (lambda: ONE(anneal_strategy="exp"), "anneal_strategy must be"),
@@ -172,6 +179,70 @@ ONE, CYCLIC = OneCycleMomentumUpdaterHook, CyclicMomentumUpdaterHook
 def test_bad_arguments(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, np.float32("inf"), np.bool_(True), 10**400])
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("warmup_iters", lambda value: STEP(step=1, warmup="exp", warmup_iters=value)),
+        ("warmup_iters", lambda value: STEP(step=1, warmup_iters=value)),
+        ("warmup_ratio", lambda value: STEP(step=1, warmup="exp", warmup_iters=1, warmup_ratio=value)),
+        ("gamma", lambda value: STEP(step=1, gamma=value)),
+        ("min_momentum", lambda value: STEP(step=1, min_momentum=value)),
+        ("min_momentum", lambda value: CosineAnnealingMomentumUpdaterHook(min_momentum=value)),
+        ("min_momentum_ratio", lambda value: LinearAnnealingMomentumUpdaterHook(min_momentum_ratio=value)),
+        ("target_ratio", lambda value: CYCLIC(target_ratio=value)),
+        ("target_ratio[1]", lambda value: CYCLIC(target_ratio=(0.5, value))),
+        ("cyclic_times", lambda value: CYCLIC(cyclic_times=value)),
+        ("step_ratio_up", lambda value: CYCLIC(step_ratio_up=value)),
+        ("gamma", lambda value: CYCLIC(gamma=value)),
+        ("base_momentum", lambda value: ONE(base_momentum=value)),
+        ("base_momentum[1]", lambda value: ONE(base_momentum=[0.5, value])),
+        ("max_momentum", lambda value: ONE(max_momentum=value)),
+        ("max_momentum['SGD'][0]", lambda value: ONE(max_momentum={"SGD": [value]})),
+        ("pct_start", lambda value: ONE(pct_start=value)),
+    ],
+)
+def test_what_is_no_finite_number(name, make, value):
+    message = rf"^\w+UpdaterHook's {re.escape(name)} must be .* not {re.escape(repr(value))}$"
+    with pytest.raises(ConfigError, match=message):
+        make(value)
+
+
+@pytest.mark.parametrize(
+    ("make", "numpy", "python"),
+    [
+        (STEP, {"step": np.int64(1), "gamma": np.float32(0.3)}, {"step": 1, "gamma": float(np.float32(0.3))}),
+        (
+            STEP,
+            {"step": 1, "warmup": "linear", "warmup_iters": np.int64(3), "warmup_ratio": np.float32(0.3)},
+            {"step": 1, "warmup": "linear", "warmup_iters": 3, "warmup_ratio": float(np.float32(0.3))},
+        ),
+        (
+            CYCLIC,
+            {"target_ratio": np.float32(0.7), "gamma": np.float32(0.9), "cyclic_times": np.int64(2)},
+            {"target_ratio": float(np.float32(0.7)), "gamma": float(np.float32(0.9)), "cyclic_times": 2},
+        ),
+        (
+            ONE,
+            {"base_momentum": np.float32(0.7), "max_momentum": [np.float32(0.9)]},
+            {"base_momentum": float(np.float32(0.7)), "max_momentum": [float(np.float32(0.9))]},
+        ),
+    ],
+)
+def test_numbers_of_numpy(make_runner, batches, at, make, numpy, python):
+    theirs = momenta(make_runner(max_epochs=2), make(**numpy), batches, at)
+    assert theirs == momenta(make_runner(max_epochs=2), make(**python), batches, at)
+    assert {type(momentum) for (momentum,) in theirs} == {float}
+
+
+def test_a_warmup_of_a_fraction_and_of_nothing(make_runner, batches, at):
+    for fraction in (1.5, np.float32(1.5)):  # MMCV takes it, in this family
+        hook = STEP(step=9, by_epoch=False, warmup="constant", warmup_iters=fraction, warmup_ratio=0.5)
+        assert momenta(make_runner(max_epochs=1), hook, batches, at) == [[1.8], [1.8], [0.9], [0.9]]
+    none = STEP(step=9, warmup_iters=None, warmup_ratio=None)
+    assert momenta(make_runner(max_epochs=1), none, batches, at) == [[0.9]] * 4
 
 
 @pytest.mark.parametrize(

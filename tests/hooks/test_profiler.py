@@ -1,6 +1,9 @@
 import json
+import math
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -93,6 +96,19 @@ def test_a_json_file_and_what_is_recorded(make_runner, batches, tmp_path):
     assert not any(event.get("cat") == "python_function" or event.get("name") == "[memory]" for event in trace)
 
 
+def test_a_path_is_taken_too(make_runner, batches, tmp_path):
+    run(make_runner(max_epochs=1), batches, json_trace_path=tmp_path / "new" / "trace.json")
+    assert json.loads((tmp_path / "new" / "trace.json").read_text())["traceEvents"]
+    run(make_runner(max_epochs=1), batches, on_trace_ready={"type": "tb_trace", "dir_name": tmp_path / "traces"})
+    assert len(list((tmp_path / "traces").iterdir())) == 1
+
+
+def test_a_folder_is_no_file_for_a_trace(tmp_path):
+    for folder in (tmp_path, str(tmp_path)):
+        with pytest.raises(ConfigError, match=r"json_trace_path must be the name of a file .*, which is a folder"):
+            ProfilerHook(json_trace_path=folder)
+
+
 def test_a_run_that_is_stopped_early(make_runner, batches, tmp_path):
     path = tmp_path / "trace.json"
     runner = make_runner(IterBasedRunner, max_iters=20)
@@ -180,16 +196,75 @@ def test_nowhere_to_write(make_runner, batches):
         ({"schedule": 3}, r"schedule must be a dict\(wait=, warmup=, active=\) or None, not 3"),
         ({"schedule": {"wait": 1, "warmup": 1, "actve": 1}}, "schedule takes .*, not 'actve'; did you mean 'active'"),
         ({"schedule": {"wait": 1}}, "schedule needs active, warmup too"),
-        ({"schedule": {"wait": -1, "warmup": 0, "active": 1}}, "schedule {'wait': -1, .* cannot be"),
+        (
+            {"schedule": {"wait": -1, "warmup": 0, "active": 1}},
+            r"schedule\['wait'\] must be 0 or a positive integer, not -1",
+        ),
         ({"on_trace_ready": "log_trace"}, r"must be a function, dict\(type='log_trace'\) or .* not 'log_trace'"),
         ({"on_trace_ready": {"type": "tb_trac"}}, "not of type 'tb_trac'; did you mean 'tb_trace'"),
         ({"on_trace_ready": {}}, "on_trace_ready must be .*, not of type None"),
         ({"on_trace_ready": {"type": "log_trace", "sort": 1}}, "'log_trace' takes sort_by, .*, not 'sort'"),
         ({"on_trace_ready": {"type": "tb_trace", "folder": 1}}, "'tb_trace' takes dir_name, .*, not 'folder'"),
         ({"on_trace_ready": {"type": "tb_trace"}, "json_trace_path": "x"}, "cannot write a trace twice"),
-        ({"json_trace_path": 3}, "json_trace_path must be a file name or None, not 3"),
+        ({"on_trace_ready": {"type": ["log_trace"]}}, r"on_trace_ready must be .*, not of type \['log_trace'\]"),
+        ({"on_trace_ready": {"type": "tb_trace", "dir_name": 5}}, "dir_name of 'tb_trace' must be a path .*, not 5"),
+        ({"json_trace_path": 3}, r"json_trace_path must be a path \(str or pathlib.Path\) or None, not 3"),
+        ({"json_trace_path": ""}, "json_trace_path must be the name of a file or None, not ''$"),
+        ({"json_trace_path": "new/"}, "json_trace_path must be the name of a file .*, not 'new/', which is a folder"),
+        ({"json_trace_path": Path()}, r"json_trace_path must be the name of a file .*, not '\.', which is a folder"),
+        ({"json_trace_path": "new/.."}, "which is a folder"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ConfigError, match=message):
         ProfilerHook(**arguments)
+
+
+@pytest.mark.parametrize("name", ["wait", "warmup", "active", "repeat", "skip_first", "skip_first_wait"])
+@pytest.mark.parametrize("value", [1.5, math.nan, math.inf, "1", None, -1])
+def test_a_schedule_counts(name, value):
+    allowed = "a positive integer" if name == "active" else "0 or a positive integer"
+    with pytest.raises(ConfigError, match=rf"ProfilerHook's schedule\['{name}'\] must be {allowed}, not "):
+        ProfilerHook(schedule={"wait": 1, "warmup": 1, "active": 1, name: value})
+
+
+def test_counts_of_a_schedule_that_are_no_plain_integers(make_runner, batches):
+    traces = []
+    schedule = {"wait": np.int64(1), "warmup": 1.0, "active": np.uint8(2), "repeat": 1, "skip_first_wait": True}
+    run(make_runner(max_epochs=2), batches, profile_iters=2, schedule=schedule, on_trace_ready=lambda p: traces.append(
+        count(p, "aten::tanh")))  # fmt: skip
+    assert traces == [2]
+
+
+@pytest.mark.parametrize("sort_by", [
+    None, "count", "cpu_time", "cpu_time_total", "self_cpu_time_total", "cuda_time", "cuda_time_total",
+    "xpu_time_total", "self_cuda_time_total", "self_device_time_total", "cpu_memory_usage",
+    "self_cuda_memory_usage", "flops", "key",
+])  # fmt: skip
+def test_what_a_table_is_sorted_by(make_runner, batches, caplog, sort_by):
+    limits = {"row_limit": np.int64(3), "max_name_column_width": None, "max_src_column_width": 40, "header": "here"}
+    run(make_runner(max_epochs=1), batches, on_trace_ready={"type": "log_trace", "sort_by": sort_by, **limits})
+    assert "Self CPU" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sort_by": "nonsense"}, r"sort_by of 'log_trace' must be None or one of count, .*, not 'nonsense'$"),
+        ({"sort_by": "cuda_time_totl"}, "not 'cuda_time_totl'; did you mean 'device_time_total'"),
+        ({"sort_by": "cpu_time_str"}, "not 'cpu_time_str'; did you mean 'cpu_time'"),
+        ({"sort_by": "cpu_parent"}, "not 'cpu_parent'"),
+        ({"sort_by": ""}, "not ''"),
+        ({"sort_by": ["count"]}, r"not \['count'\]"),
+        ({"sort_by": 1}, "not 1"),
+        ({"row_limit": "x"}, "row_limit of 'log_trace' must be 0 or a positive integer, or -1 for all rows, not 'x'"),
+        ({"row_limit": 2.5}, r"row_limit .*, not 2\.5"),
+        ({"row_limit": True}, "row_limit .*, not True"),
+        ({"row_limit": None}, "row_limit .*, not None"),
+        ({"max_name_column_width": "x"}, "max_name_column_width of 'log_trace' must be .* None for no limit, not 'x'"),
+        ({"header": 3}, "header of 'log_trace' must be a str or None, not 3"),
+    ],
+)
+def test_a_table_that_cannot_be(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        ProfilerHook(on_trace_ready={"type": "log_trace", **arguments})

@@ -63,6 +63,8 @@ def test_a_polynomial_ends_at_its_floor(base, power, end):
 def test_exponential_and_inverse():
     assert [exponential(2.0, progress, 0.5) for progress in range(3)] == [2.0, 1.0, 0.5]
     assert [inverse(2.0, progress, 1, 2) for progress in range(3)] == pytest.approx([2.0, 0.5, 2 / 9])
+    with pytest.raises(ConfigError, match=r"1 \+ gamma \* progress is 0.0 at 4, where gamma is -0.25: it must be pos"):
+        inverse(2.0, 4, -0.25, 1)
 
 
 def test_a_target_is_a_value_or_a_ratio():

@@ -33,12 +33,13 @@ class UpdaterHook(Hook):
         ConfigError: a warmup that cannot be, or a by_epoch that is not True or False.
     """
 
+    warmup_iters: int | None
+    warmup_ratio: float
+
     def __init__(self, by_epoch: bool, warmup: str | None, warmup_iters: int | None, warmup_ratio: float) -> None:
-        check_warmup(warmup, warmup_iters, warmup_ratio)
+        self.warmup_iters, self.warmup_ratio = check_warmup(type(self).__name__, warmup, warmup_iters, warmup_ratio)
         self.by_epoch = check_flag(type(self).__name__, "by_epoch", by_epoch)
         self.warmup = warmup
-        self.warmup_iters = warmup_iters
-        self.warmup_ratio = warmup_ratio
         self._base: Values = []
         self._regular: Values = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from mmhooks.checks import check_flag
+from mmhooks.checks import check_flag, check_number
 from mmhooks.errors import ConfigError, HookError
 from mmhooks.hooks.updater import arguments as check
 from mmhooks.hooks.updater.base import Alias, UpdaterHook, Values, changed, pairs
@@ -52,8 +52,7 @@ class LrUpdaterHook(UpdaterHook):
         warmup_ratio: float = 0.1,
         warmup_by_epoch: bool = False,
     ) -> None:
-        if not isinstance(warmup_iters, int):
-            raise ConfigError(f"warmup_iters must be an integer, not {warmup_iters!r}")
+        warmup_iters = check.check_integer(type(self).__name__, "warmup_iters", warmup_iters)
         super().__init__(by_epoch, warmup, warmup_iters, warmup_ratio)
         self.warmup_by_epoch = check_flag(type(self).__name__, "warmup_by_epoch", warmup_by_epoch)
         self.warmup_epochs: int | None = None
@@ -143,11 +142,9 @@ class StepLrUpdaterHook(LrUpdaterHook):
     """
 
     def __init__(self, step: int | list[int], gamma: float = 0.1, min_lr: float | None = None, **kwargs: Any) -> None:
-        check.check_step(step)
-        check.check_number(gamma=gamma, **({} if min_lr is None else {"min_lr": min_lr}))
-        self.step = step
-        self.gamma = gamma
-        self.min_lr = min_lr
+        self.step = check.check_step(type(self).__name__, step)
+        self.gamma = check_number(type(self).__name__, "gamma", gamma)
+        self.min_lr = None if min_lr is None else check_number(type(self).__name__, "min_lr", min_lr)
         super().__init__(**kwargs)
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
@@ -168,8 +165,7 @@ class ExpLrUpdaterHook(LrUpdaterHook):
     """
 
     def __init__(self, gamma: float, **kwargs: Any) -> None:
-        check.check_number(gamma=gamma)
-        self.gamma = gamma
+        self.gamma = check_number(type(self).__name__, "gamma", gamma)
         super().__init__(**kwargs)
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
@@ -191,9 +187,8 @@ class PolyLrUpdaterHook(LrUpdaterHook):
     """
 
     def __init__(self, power: float = 1.0, min_lr: float = 0.0, **kwargs: Any) -> None:
-        check.check_number(power=power, min_lr=min_lr)
-        self.power = power
-        self.min_lr = min_lr
+        self.power = check_number(type(self).__name__, "power", power)
+        self.min_lr = check_number(type(self).__name__, "min_lr", min_lr)
         super().__init__(**kwargs)
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
@@ -206,7 +201,7 @@ class InvLrUpdaterHook(LrUpdaterHook):
     """Divide the lr by ``(1 + gamma * progress) ** power``.
 
     Args:
-        gamma: how fast.
+        gamma: how fast; a negative one lets the lr rise, as far as the divisor stays positive to the end of the run.
         power: the exponent.
         **kwargs: by_epoch and the warmup; see `LrUpdaterHook`.
 
@@ -215,10 +210,23 @@ class InvLrUpdaterHook(LrUpdaterHook):
     """
 
     def __init__(self, gamma: float, power: float = 1.0, **kwargs: Any) -> None:
-        check.check_number(gamma=gamma, power=power)
-        self.gamma = gamma
-        self.power = power
+        self.gamma = check_number(type(self).__name__, "gamma", gamma, above=-1)
+        self.power = check_number(type(self).__name__, "power", power)
         super().__init__(**kwargs)
+
+    def _check_run(self, runner: BaseRunner) -> None:
+        """Check that the divisor stays positive.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        super()._check_run(runner)
+        unit, end = ("epochs", runner.max_epochs) if self.by_epoch else ("iterations", runner.max_iters)
+        if end is not None and self.gamma < 0 and 1 + self.gamma * (end - 1) <= 0:
+            raise ConfigError(
+                f"{type(self).__name__}'s gamma={self.gamma} is too far below 0 for the {end} {unit} of this run: "
+                f"1 + gamma * {end - 1} must be positive"
+            )
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """Compute the regular lr now."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, ClassVar
 
-from mmhooks.checks import check_count, check_flag
+from mmhooks.checks import check_count, check_flag, check_number
 from mmhooks.errors import ConfigError
 from mmhooks.hooks.updater import arguments as check
 from mmhooks.hooks.updater.base import values_of
@@ -30,9 +29,9 @@ class _AnnealingLrUpdaterHook(LrUpdaterHook):
     anneal: ClassVar[Any]  # an Annealing
 
     def __init__(self, min_lr: float | None = None, min_lr_ratio: float | None = None, **kwargs: Any) -> None:
-        check.check_target("lr", min_lr=min_lr, min_lr_ratio=min_lr_ratio)
-        self.min_lr = min_lr
-        self.min_lr_ratio = min_lr_ratio
+        self.min_lr, self.min_lr_ratio = check.check_target(
+            type(self).__name__, "lr", min_lr=min_lr, min_lr_ratio=min_lr_ratio
+        )
         super().__init__(**kwargs)
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
@@ -95,8 +94,7 @@ class FlatCosineAnnealingLrUpdaterHook(_AnnealingLrUpdaterHook):
         min_lr_ratio: float | None = None,
         **kwargs: Any,
     ) -> None:
-        check.check_percent(start_percent=start_percent)
-        self.start_percent = start_percent
+        self.start_percent = check.check_percent(type(self).__name__, "start_percent", start_percent)
         super().__init__(min_lr, min_lr_ratio, **kwargs)
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
@@ -128,9 +126,7 @@ class CosineRestartLrUpdaterHook(_AnnealingLrUpdaterHook):
         min_lr_ratio: float | None = None,
         **kwargs: Any,
     ) -> None:
-        check.check_periods(periods, restart_weights)
-        self.periods = periods
-        self.restart_weights = restart_weights
+        self.periods, self.restart_weights = check.check_periods(type(self).__name__, periods, restart_weights)
         super().__init__(min_lr, min_lr_ratio, **kwargs)
 
     def _check_run(self, runner: BaseRunner) -> None:
@@ -180,14 +176,12 @@ class CyclicLrUpdaterHook(LrUpdaterHook):
         gamma: float = 1,
         **kwargs: Any,
     ) -> None:
-        check.check_by_iteration(by_epoch)
-        check.check_cycle(cyclic_times, step_ratio_up)
-        check.check_decay(gamma=gamma)
-        self.target_ratio = check.cycle_ratios(target_ratio)
-        self.cyclic_times = cyclic_times
-        self.step_ratio_up = step_ratio_up
-        self.gamma = gamma
-        self.anneal_func = check.annealing_of(anneal_strategy)
+        owner = type(self).__name__
+        check.check_by_iteration(owner, by_epoch)
+        self.target_ratio = check.cycle_ratios(owner, target_ratio)
+        self.cyclic_times, self.step_ratio_up = check.check_cycle(owner, cyclic_times, step_ratio_up)
+        self.gamma = check_number(owner, "gamma", gamma, above=0, maximum=1)
+        self.anneal_func = check.annealing_of(owner, anneal_strategy)
         super().__init__(by_epoch, **kwargs)
 
     def before_run(self, runner: BaseRunner) -> None:
@@ -209,8 +203,8 @@ class OneCycleLrUpdaterHook(LrUpdaterHook):
     The lr of the optimizer plays no part: it begins at ``max_lr / div_factor``.
 
     Args:
-        max_lr: the peak: a number, a list with one for each param group, or a dict with such a list for each
-            optimizer (by its name; one optimizer alone goes by its class).
+        max_lr: the peak: a number from 0 on, a list with one for each param group, or a dict with such a list for
+            each optimizer (by its name; one optimizer alone goes by its class).
         total_steps: how many iterations the cycle has, at least as many as the run; as many by default.
         pct_start: the part of the cycle, 0.0 to 1.0, that the way up takes.
         anneal_strategy: the shape of all ways, ``cos`` or ``linear``.
@@ -234,19 +228,17 @@ class OneCycleLrUpdaterHook(LrUpdaterHook):
         three_phase: bool = False,
         **kwargs: Any,
     ) -> None:
-        check.check_by_iteration(kwargs.setdefault("by_epoch", False))
-        check.check_numbers_of_groups(Real, max_lr=max_lr)
+        owner = type(self).__name__
+        check.check_by_iteration(owner, kwargs.setdefault("by_epoch", False))
+        self._max_lr = check.check_numbers_of_groups(owner, "max_lr", max_lr, minimum=0)
         if total_steps is not None:
-            check_count(type(self).__name__, "total_steps", total_steps, special={None: "as many as the run"})
-        check.check_percent(pct_start=pct_start)
-        check.check_positive(div_factor=div_factor, final_div_factor=final_div_factor)
-        self._max_lr = max_lr
+            total_steps = check_count(owner, "total_steps", total_steps, special={None: "as many as the run"})
         self.total_steps = total_steps
-        self.pct_start = pct_start
-        self.anneal_func = check.annealing_of(anneal_strategy)
-        self.div_factor = div_factor
-        self.final_div_factor = final_div_factor
-        self.three_phase = check_flag(type(self).__name__, "three_phase", three_phase)
+        self.pct_start = check.check_percent(owner, "pct_start", pct_start)
+        self.anneal_func = check.annealing_of(owner, anneal_strategy)
+        self.div_factor = check_number(owner, "div_factor", div_factor, above=0)
+        self.final_div_factor = check_number(owner, "final_div_factor", final_div_factor, above=0)
+        self.three_phase = check_flag(owner, "three_phase", three_phase)
         super().__init__(**kwargs)
 
     def before_run(self, runner: BaseRunner) -> None:

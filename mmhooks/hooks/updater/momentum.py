@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from mmhooks.checks import check_flag
+from mmhooks.checks import check_flag, check_number
 from mmhooks.errors import ConfigError, HookError
 from mmhooks.hooks.updater import arguments as check
 from mmhooks.hooks.updater.base import Alias, UpdaterHook, Values, changed, pairs, values_of
@@ -113,11 +113,11 @@ class StepMomentumUpdaterHook(MomentumUpdaterHook):
     def __init__(
         self, step: int | list[int], gamma: float = 0.5, min_momentum: float | None = None, **kwargs: Any
     ) -> None:
-        check.check_step(step)
-        check.check_number(gamma=gamma, **({} if min_momentum is None else {"min_momentum": min_momentum}))
-        self.step = step
-        self.gamma = gamma
-        self.min_momentum = min_momentum
+        self.step = check.check_step(type(self).__name__, step)
+        self.gamma = check_number(type(self).__name__, "gamma", gamma)
+        self.min_momentum = (
+            None if min_momentum is None else check_number(type(self).__name__, "min_momentum", min_momentum)
+        )
         super().__init__(**kwargs)
 
     def get_momentum(self, runner: BaseRunner, base_momentum: float) -> float:
@@ -133,9 +133,9 @@ class _AnnealingMomentumUpdaterHook(MomentumUpdaterHook):
     def __init__(
         self, min_momentum: float | None = None, min_momentum_ratio: float | None = None, **kwargs: Any
     ) -> None:
-        check.check_target("momentum", min_momentum=min_momentum, min_momentum_ratio=min_momentum_ratio)
-        self.min_momentum = min_momentum
-        self.min_momentum_ratio = min_momentum_ratio
+        self.min_momentum, self.min_momentum_ratio = check.check_target(
+            type(self).__name__, "momentum", min_momentum=min_momentum, min_momentum_ratio=min_momentum_ratio
+        )
         super().__init__(**kwargs)
 
     def get_momentum(self, runner: BaseRunner, base_momentum: float) -> float:
@@ -208,14 +208,12 @@ class CyclicMomentumUpdaterHook(MomentumUpdaterHook):
         gamma: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        check.check_by_iteration(by_epoch)
-        check.check_cycle(cyclic_times, step_ratio_up)
-        check.check_number(gamma=gamma)
-        self.target_ratio = check.cycle_ratios(target_ratio)
-        self.cyclic_times = cyclic_times
-        self.step_ratio_up = step_ratio_up
-        self.gamma = gamma
-        self.anneal_func = check.annealing_of(anneal_strategy)
+        owner = type(self).__name__
+        check.check_by_iteration(owner, by_epoch)
+        self.target_ratio = check.cycle_ratios(owner, target_ratio)
+        self.cyclic_times, self.step_ratio_up = check.check_cycle(owner, cyclic_times, step_ratio_up)
+        self.gamma = check_number(owner, "gamma", gamma)
+        self.anneal_func = check.annealing_of(owner, anneal_strategy)
         super().__init__(by_epoch, **kwargs)
 
     def before_run(self, runner: BaseRunner) -> None:
@@ -259,14 +257,13 @@ class OneCycleMomentumUpdaterHook(MomentumUpdaterHook):
         three_phase: bool = False,
         **kwargs: Any,
     ) -> None:
-        check.check_by_iteration(kwargs.setdefault("by_epoch", False))
-        check.check_numbers_of_groups(float, base_momentum=base_momentum, max_momentum=max_momentum)
-        check.check_percent(pct_start=pct_start)
-        self._base_momentum = base_momentum
-        self._max_momentum = max_momentum
-        self.pct_start = pct_start
-        self.anneal_func = check.annealing_of(anneal_strategy)
-        self.three_phase = check_flag(type(self).__name__, "three_phase", three_phase)
+        owner = type(self).__name__
+        check.check_by_iteration(owner, kwargs.setdefault("by_epoch", False))
+        self._base_momentum = check.check_numbers_of_groups(owner, "base_momentum", base_momentum, float_alone=True)
+        self._max_momentum = check.check_numbers_of_groups(owner, "max_momentum", max_momentum, float_alone=True)
+        self.pct_start = check.check_percent(owner, "pct_start", pct_start)
+        self.anneal_func = check.annealing_of(owner, anneal_strategy)
+        self.three_phase = check_flag(owner, "three_phase", three_phase)
         super().__init__(**kwargs)
 
     def before_run(self, runner: BaseRunner) -> None:

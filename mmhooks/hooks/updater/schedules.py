@@ -76,8 +76,17 @@ def polynomial(base: float, progress: int, end: int, power: float, floor: float)
 
 
 def inverse(base: float, progress: int, gamma: float, power: float) -> float:
-    """Divide by a power of ``1 + gamma * progress``."""
-    factor: float = (1 + gamma * progress) ** (-power)
+    """Divide by a power of ``1 + gamma * progress``.
+
+    Raises:
+        ConfigError: that is not positive.
+    """
+    divisor = 1 + gamma * progress
+    if divisor <= 0:
+        raise ConfigError(
+            f"1 + gamma * progress is {divisor} at {progress}, where gamma is {gamma}: it must be positive"
+        )
+    factor: float = divisor ** (-power)
     return base * factor
 
 
@@ -104,7 +113,7 @@ def flat_cosine(base: float, progress: int, end: int, target: float, start_perce
 
 
 def cosine_restart(
-    base: float, progress: int, periods: Sequence[int], weights: Sequence[float], target: float
+    base: float, progress: int, periods: Sequence[float], weights: Sequence[float], target: float
 ) -> float:
     """Go to ``target`` along half a cosine in each period, from a restart weighted by its own weight.
 
@@ -118,7 +127,7 @@ def cosine_restart(
     Raises:
         ConfigError: the progress is past the last period.
     """
-    start = 0
+    start: float = 0
     for period, weight, stop in zip(periods, weights, accumulate(periods), strict=True):
         if progress < stop:
             return annealing_cos(base, target, min((progress - start) / period, 1), weight)
