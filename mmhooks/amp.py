@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from mmhooks.checks import check_flag
+from mmhooks.checks import check_flag, check_module
 from mmhooks.errors import ConfigError, ModelError, nearest
 
 Names = str | Iterable[str] | None
@@ -99,7 +99,9 @@ def wrap_fp16_model(model: nn.Module, dtype: str = "fp16") -> None:
 
     Raises:
         ConfigError: another dtype.
+        ModelError: ``model`` is no model.
     """
+    check_module("wrap_fp16_model", "model", model)
     narrow = amp_dtype(dtype)
     for module in model.modules():
         if hasattr(module, "fp16_enabled"):

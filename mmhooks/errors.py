@@ -37,6 +37,10 @@ class CheckpointError(MMHooksError, RuntimeError):
     """A checkpoint that cannot be written, read or trusted."""
 
 
+class CheckpointNotFound(CheckpointError, FileNotFoundError):
+    """A checkpoint that is not there."""
+
+
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
     """Name the known words closest to a misspelt one, as the tail of an error message.
 

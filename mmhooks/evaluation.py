@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmhooks.checks import check_module
 from mmhooks.distributed.batches import device_of, to_device
 from mmhooks.distributed.collect import collect_results_cpu, collect_results_gpu
 from mmhooks.distributed.ranks import get_dist_info
@@ -50,12 +51,13 @@ def single_gpu_test(model: nn.Module, data_loader: Any) -> list[Any]:
 
     Raises:
         HookError: a batch is no dict.
-        ModelError: the model gives something else than one result a sample.
+        ModelError: ``model`` is no model, or gives something else than one result a sample.
 
     Example:
         >>> results = single_gpu_test(model, loader)
         >>> loader.dataset.evaluate(results)
     """
+    check_module("single_gpu_test", "model", model)
     model.eval()
     inner = unwrap(model)  # ranks may have different numbers of batches: a wrapper's forward would wait for the others
     device = device_of(inner)
@@ -97,10 +99,16 @@ def multi_gpu_test(
         On rank 0 one result a sample in the order of the data set, None on the others.
 
     Raises:
-        HookError: every process went through all samples; otherwise as `single_gpu_test`.
+        HookError: every process went through all samples, or the loader has no ``dataset``; otherwise as
+            `single_gpu_test`.
         ModelError: see `single_gpu_test`.
         ConfigError: a process cannot write to ``tmpdir``.
     """
+    if not hasattr(data_loader, "dataset"):
+        raise HookError(
+            "multi_gpu_test takes a DataLoader, whose dataset tells the number of results, not a "
+            f"{type(data_loader).__name__}"
+        )
     results = single_gpu_test(model, data_loader)
     size = len(data_loader.dataset)
     return collect_results_gpu(results, size) if gpu_collect else collect_results_cpu(results, size, tmpdir)
@@ -124,24 +132,40 @@ def measure(model: nn.Module, data_loader: Any, metrics: Metrics, predict: Predi
         Numbers by name.
 
     Raises:
-        HookError: ``metrics`` is no collection, or one of its values is no single number.
+        HookError: ``metrics`` is no collection, ``predict`` gives no pair, or a value is no single number.
+        ModelError: ``model`` is no model.
     """
+    check_module("measure", "model", model)
+    for method in ("to", "reset", "update", "compute"):
+        if not callable(getattr(metrics, method, None)):
+            raise HookError(f"{_COLLECTION}; {type(metrics).__name__} has no method {method!r}")
     model.eval()
     inner = unwrap(model)
     device = device_of(inner)
     metrics.to(device)
     metrics.reset()
     for batch in data_loader:
-        preds, target = predict(inner, to_device(batch, device))
-        metrics.update(preds, target)
+        pair = predict(inner, to_device(batch, device))
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            found = f"{len(pair)} values" if isinstance(pair, (tuple, list)) else f"a {type(pair).__name__}"
+            raise HookError(
+                "predict must return the pair (preds, target), as lambda model, batch: (model(batch['img']), "
+                f"batch['label']) does, not {found}"
+            )
+        metrics.update(*pair)
     values = metrics.compute()
     metrics.reset()
     if not isinstance(values, Mapping):
-        raise HookError("metrics must be a torchmetrics MetricCollection, as in MetricCollection({'acc': metric})")
+        raise HookError(_COLLECTION)
     for name, value in values.items():
         if isinstance(value, torch.Tensor) and value.numel() != 1:
             raise HookError(f"the metric {name!r} gives {value.numel()} values, not one: average it over the classes")
+        if not hasattr(type(value), "__float__"):
+            raise HookError(f"the metric {name!r} gives {value!r:.60}, which is no number")
     return {name: float(value) for name, value in values.items()}
+
+
+_COLLECTION = "metrics must be a torchmetrics MetricCollection, as in MetricCollection({'acc': metric})"
 
 
 def broadcast_bn_stats(model: nn.Module) -> None:

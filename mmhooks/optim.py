@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 import warnings
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
+import numpy as np
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.optim import Optimizer
 
-from mmhooks.checks import check_flag
+from mmhooks.checks import check_flag, check_module
 from mmhooks.distributed import unwrap
-from mmhooks.errors import ConfigError, nearest
+from mmhooks.errors import ConfigError, MMHooksError, nearest
 from mmhooks.registry import OPTIMIZER_BUILDERS, OPTIMIZERS, build_from_cfg
 
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
@@ -41,13 +44,17 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> Optimizer | dic
         The optimizer, or the optimizers by the name of their submodule.
 
     Raises:
-        ConfigError: a config that is no dict, a name that is no submodule, or what the constructor refuses.
+        ConfigError: a config that is no dict, a name that is no submodule, or what the constructor or the optimizer
+            refuses.
+        ModelError: ``model`` is no model.
         RegistryError: a type that is no optimizer, or a constructor that nobody registered.
+        TypeError: an argument that the optimizer does not take, or one that it lacks.
 
     Example:
         >>> build_optimizer(nn.Linear(2, 1), dict(type="SGD", lr=0.1)).defaults["lr"]
         0.1
     """
+    check_module("build_optimizer", "model", model)
     inner = unwrap(model)
     if not isinstance(cfg, Mapping):
         raise ConfigError(f"optimizer must be a dict such as dict(type='SGD', lr=0.1), not {type(cfg).__name__}")
@@ -105,7 +112,9 @@ class DefaultOptimizerConstructor:
     Raises:
         TypeError: an argument, ``custom_keys`` or one of its values is no dict, or a factor no number.
         ConfigError: a rule multiplies a ``weight_decay`` or ``lr`` that the optimizer's config does not say; a key of
-            ``custom_keys`` is no str, ``bypass_duplicate`` no bool; at the call, a number of the optimizer is none.
+            ``custom_keys`` is no str, ``bypass_duplicate`` no bool; at the call, a number of the optimizer is none, or
+            the optimizer refuses its config.
+        ModelError: at the call, what is given is no model.
 
     Example:
         >>> constructor = DefaultOptimizerConstructor(
@@ -125,15 +134,22 @@ class DefaultOptimizerConstructor:
 
     def __call__(self, model: nn.Module) -> Optimizer:
         """Build the optimizer of a model, in a parallel wrapper or not."""
+        check_module(type(self).__name__, "model", model)
         model = unwrap(model)
         args = dict(self.optimizer_cfg)
+        _check_numbers(args)
         if self.paramwise_cfg:
             args["params"] = []
             self.add_params(args["params"], model)
         else:
             args["params"] = model.parameters()
-        _check_numbers(args)
-        optimizer: Optimizer = build_from_cfg(args, OPTIMIZERS)
+        try:
+            optimizer: Optimizer = build_from_cfg(args, OPTIMIZERS)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, MMHooksError) or _MISCALLED.search(str(error)):
+                raise
+            config = ", ".join(f"{key}={value!r}" for key, value in self.optimizer_cfg.items())
+            raise ConfigError(f"optimizer=dict({config}) is refused: {error}") from error
         return optimizer
 
     def add_params(
@@ -173,34 +189,36 @@ class DefaultOptimizerConstructor:
         for key in sorted(sorted(cfg.get("custom_keys", ())), key=len, reverse=True):
             if key in full_name:
                 own = cfg["custom_keys"][key]
-                options = {"lr": self._lr(own.get("lr_mult", 1.0))}
+                options = {"lr": self._lr(_factor(own, "lr_mult"))}
                 if self.base_wd is not None:
-                    options["weight_decay"] = self.base_wd * own.get("decay_mult", 1.0)
+                    options["weight_decay"] = self._wd(_factor(own, "decay_mult"))
                 return options
         options = {}
         is_norm = isinstance(module, _NORMS)
         is_conv = isinstance(module, nn.Conv2d)
         if name == "bias" and not is_norm and not in_dcn:
-            options["lr"] = self._lr(cfg.get("bias_lr_mult", 1.0))
+            options["lr"] = self._lr(_factor(cfg, "bias_lr_mult"))
         if in_dcn and is_conv and "conv_offset" in full_name.rpartition(".")[0]:
-            options["lr"] = self._lr(cfg.get("dcn_offset_lr_mult", 1.0))
+            options["lr"] = self._lr(_factor(cfg, "dcn_offset_lr_mult"))
         if self.base_wd is None:
             return options
         if is_norm:
-            options["weight_decay"] = self.base_wd * cfg.get("norm_decay_mult", 1.0)
+            options["weight_decay"] = self._wd(_factor(cfg, "norm_decay_mult"))
         elif is_conv and module.in_channels == module.groups:
-            options["weight_decay"] = self.base_wd * cfg.get("dwconv_decay_mult", 1.0)
+            options["weight_decay"] = self._wd(_factor(cfg, "dwconv_decay_mult"))
         elif name == "bias" and not in_dcn:
-            options["weight_decay"] = self.base_wd * cfg.get("bias_decay_mult", 1.0)
+            options["weight_decay"] = self._wd(_factor(cfg, "bias_decay_mult"))
         return options
+
+    def _wd(self, mult: float) -> float:
+        return _product("weight_decay", self.base_wd, mult)
 
     def _lr(self, mult: float) -> float:
         if self.base_lr is None:
             raise ConfigError(
                 "paramwise_cfg multiplies lr, and the optimizer's config has none: write optimizer=dict(..., lr=...)"
             )
-        lr: float = self.base_lr * mult
-        return lr
+        return _product("lr", self.base_lr, mult)
 
     def _validate_cfg(self) -> None:
         cfg = self.paramwise_cfg
@@ -242,23 +260,63 @@ def _has_decay(own: Any) -> bool:
 
 def _check_factors(factors: Mapping[str, Any], where: str) -> None:
     for key, value in factors.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{key} of {where} must be a number, not {value!r}")
 
 
-def _check_numbers(cfg: Mapping[str, Any]) -> None:
-    """Refuse words and containers where an optimizer has a number: it would compare or multiply them."""
-    target = OPTIMIZERS.get(cfg["type"]) if isinstance(cfg.get("type"), str) else cfg.get("type")
+def _factor(rules: Mapping[str, Any], key: str) -> Any:
+    """Give a factor, one of NumPy as a number of Python: what it makes goes into checkpoints."""
+    value = rules.get(key, 1.0)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+#: How Python says that something is called with other arguments than it takes; it names them itself.
+_MISCALLED = re.compile(r"unexpected keyword argument|\(\) missing \d|takes no arguments")
+
+
+def _product(name: str, base: Any, factor: Any) -> float:
+    if not _is_number(base):
+        raise ConfigError(f"paramwise_cfg multiplies the optimizer's {name}, which must be a number, not {base!r}")
+    product: float = base * factor
+    return product
+
+
+def _check_numbers(args: dict[str, Any]) -> None:
+    """Refuse what is no number where an optimizer has one by default: it would compare or multiply it.
+
+    One of torch takes nothing else there; one of somebody else's may have a meaning for None or True.
+    """
+    target = OPTIMIZERS.get(args["type"]) if isinstance(args.get("type"), str) else args.get("type")
     if not callable(target):
         return  # build_from_cfg tells
     try:
         parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):  # a class written in C
         return
-    for name, parameter in parameters.items():
-        numeric = isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool)
-        if numeric and isinstance(cfg.get(name), (str, list, tuple, dict)):
-            raise ConfigError(f"{target.__name__}'s {name} must be a number, not {cfg[name]!r}")
+    torchs = str(target.__module__).startswith("torch.")
+    for name in (name for name in parameters if name in args):
+        value, default = args[name], parameters[name].default
+        if isinstance(default, Real) and not isinstance(default, bool):
+            if isinstance(value, (str, list, tuple, dict)) or (torchs and not _is_number(value)):
+                raise ConfigError(f"{target.__name__}'s {name} must be a number, not {value!r}")
+        elif torchs and isinstance(default, tuple):
+            if not _are_numbers(value, default):
+                raise ConfigError(
+                    f"{target.__name__}'s {name} must be {len(default)} numbers such as {default}, not {value!r}"
+                )
+            # newer releases of torch refuse betas=(0, 0.99), as many configs of GANs have it, and floats of NumPy
+            args[name] = tuple(float(one) if isinstance(one, Real) else one for one in value)
+
+
+def _is_number(value: Any) -> bool:
+    """Tell a number, of NumPy too, or a tensor, in which torch may keep one."""
+    return hasattr(type(value), "__float__") and not isinstance(value, bool)
+
+
+def _are_numbers(value: Any, default: tuple[Any, ...]) -> bool:
+    if not isinstance(value, (list, tuple)) or len(value) != len(default):
+        return False
+    return all(_is_number(one) or (one is None and None in default) for one in value)
 
 
 def _warn_of_unknown(cfg: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -209,6 +209,12 @@ def test_a_class_that_is_not_supported(name, method):
         getattr(Stranger(), method)(1)
 
 
+@pytest.mark.parametrize("wrong", [None, {"type": "Block"}, Block])
+def test_only_a_model_is_wrapped(wrong):
+    with pytest.raises(ModelError, match=r"wrap_fp16_model's model must be a torch\.nn\.Module, not "):
+        wrap_fp16_model(wrong)
+
+
 @pytest.mark.parametrize("decorator", [auto_fp16, force_fp32])
 def test_bad_arguments(decorator):
     for wrong in (3, (3,), [None]):

@@ -104,6 +104,66 @@ def test_metrics_without_names_or_with_several_values(metrics, message):
         measure(Twice(), LOADER, metrics, lambda model, batch: (torch.tensor([0]), torch.tensor([1])))
 
 
+@pytest.mark.parametrize("found", [5, torch.zeros(2, 1), (1,), [1, 2, 3], {"preds": 1, "target": 2}])
+def test_predictions_that_are_no_pair(found):
+    metrics = MetricCollection({"acc": MulticlassAccuracy(2, average="micro")})
+    with pytest.raises(HookError, match=r"predict must return the pair \(preds, target\), .*, not (an? \w|\d values)"):
+        measure(Twice(), LOADER, metrics, lambda model, batch: found)
+
+
+class Counts:
+    """Counts batches; no metric of torchmetrics, and all that is asked of one."""
+
+    def __init__(self, value=float):
+        self.value = value
+
+    def to(self, device):
+        self.device = device
+
+    def reset(self):
+        self.count = 0
+
+    def update(self, preds, target):
+        self.count += 1
+        self.seen = preds, target
+
+    def compute(self):
+        return {"count": self.value(self.count)}
+
+
+def test_metrics_of_ones_own():
+    metrics = Counts()
+    assert measure(Twice(), LOADER, metrics, lambda model, batch: [1, 2]) == {"count": 3.0}
+    assert metrics.seen == (1, 2)
+    for wrong in (str, lambda count: None, lambda count: [count]):
+        with pytest.raises(HookError, match=r"the metric 'count' gives .*, which is no number"):
+            measure(Twice(), LOADER, Counts(wrong), lambda model, batch: (1, 2))
+
+
+@pytest.mark.parametrize("absent", ["to", "reset", "update", "compute"])
+def test_metrics_without_a_method(absent):
+    metrics = Counts()
+    setattr(metrics, absent, None)
+    with pytest.raises(HookError, match=f"a torchmetrics MetricCollection, .*; Counts has no method '{absent}'"):
+        measure(Twice(), LOADER, metrics, lambda model, batch: (1, 2))
+
+
+@pytest.mark.parametrize("wrong", [None, {"type": "Twice"}, Twice])
+def test_what_is_no_model(wrong):
+    for test in (single_gpu_test, multi_gpu_test):
+        with pytest.raises(ModelError, match=r"single_gpu_test's model must be a torch\.nn\.Module, not "):
+            test(wrong, LOADER)
+    with pytest.raises(ModelError, match=r"measure's model must be a torch\.nn\.Module, not "):
+        measure(wrong, LOADER, Counts(), lambda model, batch: (1, 2))
+
+
+def test_a_loader_without_a_dataset():
+    model = Twice()
+    with pytest.raises(HookError, match=r"multi_gpu_test takes a DataLoader, .*, not a list"):
+        multi_gpu_test(model, list(LOADER))
+    assert model.calls == []
+
+
 def test_statistics_of_one_process_stay():
     model = Twice()
     broadcast_bn_stats(model)

@@ -5,6 +5,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from mmhooks import (
     OPTIMIZER_BUILDERS,
     ConfigError,
     DefaultOptimizerConstructor,
+    ModelError,
     RegistryError,
     build_optimizer,
     build_optimizer_constructor,
@@ -103,6 +105,16 @@ def test_the_longest_key_wins_and_the_alphabet_among_equals():
     }
 
 
+def test_factors_of_numpy_are_numbers():
+    cfg = {"type": "SGD", "lr": 1.0, "weight_decay": 1.0, "paramwise_cfg": {
+        "bias_lr_mult": np.float32(0.5), "bias_decay_mult": np.int64(2), "norm_decay_mult": np.float32(0.0),
+        "custom_keys": {"generator": {"lr_mult": np.float32(0.25), "decay_mult": np.float64(0.5)}},
+    }}  # fmt: skip
+    optimizer = build_optimizer(Gan(), cfg)
+    assert [(g["lr"], g["weight_decay"]) for g in optimizer.param_groups] == [(0.25, 0.5)] * 2 + [(1, 1), (0.5, 2)]
+    assert {type(value) for g in optimizer.param_groups for value in (g["lr"], g["weight_decay"])} == {float}
+
+
 def test_one_of_several_optimizers_has_groups_of_its_own():
     cfg = {
         "generator": {"type": "SGD", "lr": 1.0, "paramwise_cfg": {"bias_lr_mult": 2.0}},
@@ -123,6 +135,7 @@ def test_one_of_several_optimizers_has_groups_of_its_own():
         ({"custom_keys": {"generator": 0.1}}, TypeError, r"custom_keys\['generator'\].*must be a dict such as"),
         ({"custom_keys": {"a": {"lr_mult": "1"}}}, TypeError, r"lr_mult of custom_keys\['a'\].*must be a number"),
         ({"norm_decay_mult": None}, TypeError, "norm_decay_mult of paramwise_cfg must be a number, not None"),
+        ({"bias_lr_mult": np.bool_(True)}, TypeError, "bias_lr_mult of paramwise_cfg must be a number, not .*True"),
         ({"bias_lr_mult": True}, TypeError, "bias_lr_mult of paramwise_cfg must be a number, not True"),
         ({"dcn_offset_lr_mult": [1]}, TypeError, r"dcn_offset_lr_mult of paramwise_cfg must be a number, not \[1\]"),
         ({"custom_keys": {3: {}}}, ConfigError, "custom_keys of paramwise_cfg .* such as 'backbone', not 3"),
@@ -259,6 +272,28 @@ def test_the_config_of_a_constructor_is_a_dict():
         ("SGD", ConfigError, "must be a dict"),
         ({1: {"type": "SGD"}}, ConfigError, "an entry 1, but Gan has no submodule .*only generator, discriminator"),
         ({"type": "SGD", "lr": "a"}, ConfigError, "SGD's lr must be a number, not 'a'"),
+        ({"type": "SGD", "lr": None}, ConfigError, "SGD's lr must be a number, not None"),
+        ({"type": "SGD", "lr": 0.1, "momentum": True}, ConfigError, "SGD's momentum must be a number, not True"),
+        ({"type": torch.optim.SGD, "lr": nn.Linear}, ConfigError, "SGD's lr must be a number, not <class"),
+        ({"type": "LBFGS", "history_size": None}, ConfigError, "LBFGS's history_size must be a number, not None"),
+        (
+            {"type": "Adam", "betas": 0.9},
+            ConfigError,
+            r"Adam's betas must be 2 numbers such as \(0.9, 0.999\), not 0.9",
+        ),
+        ({"type": "Adam", "betas": "ab"}, ConfigError, "Adam's betas must be 2 numbers such as .*, not 'ab'"),
+        ({"type": "Adam", "betas": [0.9]}, ConfigError, r"Adam's betas must be 2 numbers such as .*, not \[0.9\]"),
+        ({"type": "Adam", "betas": (0.9, None)}, ConfigError, r"Adam's betas must be 2 numbers .*, not \(0.9, None\)"),
+        (
+            {"type": "SGD", "lr": -1, "momentum": 0.9},
+            ConfigError,
+            r"optimizer=dict\(type='SGD', lr=-1, momentum=0.9\) is refused: Invalid learning rate: -1",
+        ),
+        (
+            {"type": "Adam", "betas": (2, 0.9)},
+            ConfigError,
+            r"dict\(type='Adam', betas=\(2, 0.9\)\) is refused: Invalid",
+        ),
         ({"type": "AdamW", "weight_decay": [1]}, ConfigError, r"AdamW's weight_decay must be a number, not \[1\]"),
         ({"type": "SGD", "lrr": 0.1}, TypeError, r"SGD got an .* 'lrr'; did you mean 'lr'\? It takes params, lr, mom"),
     ],
@@ -266,3 +301,63 @@ def test_the_config_of_a_constructor_is_a_dict():
 def test_mistakes_say_what_to_write(cfg, error, says):
     with pytest.raises(error, match=says):
         build_optimizer(Gan(), cfg)
+
+
+@pytest.mark.parametrize("wrong", [None, {"type": "Gan"}, Gan])
+def test_what_is_no_model(wrong):
+    with pytest.raises(ModelError, match=r"build_optimizer's model must be a torch\.nn\.Module, not "):
+        build_optimizer(wrong, {"type": "SGD", "lr": 0.1})
+    with pytest.raises(ModelError, match=r"DefaultOptimizerConstructor's model must be a torch\.nn\.Module, not "):
+        DefaultOptimizerConstructor({"type": "SGD", "lr": 0.1})(wrong)
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        {"type": "SGD", "lr": np.float32(0.1), "momentum": np.float64(0.9)},
+        {"type": "SGD", "lr": torch.tensor(0.1), "foreach": False},
+        {"type": "Adam", "betas": (0, np.float32(0.5)), "amsgrad": True, "foreach": None},
+        {"type": "Adafactor", "eps": (None, 0.01)},
+    ],
+)
+def test_numbers_that_torch_takes(cfg):
+    optimizer = build_optimizer(Gan(), cfg)
+    assert all(optimizer.defaults[key] == value for key, value in cfg.items() if key not in ("type", "eps"))
+
+
+class Own(torch.optim.SGD):
+    """An optimizer for which None and one beta mean something; it cannot do without a momentum."""
+
+    def __init__(self, params, rate, decay=0.5, betas=(0.9, 0.99), momentum=0.5):
+        self.own = (decay, betas)
+        super().__init__(params, lr=rate, momentum=0.0 + momentum)
+
+
+def test_an_optimizer_of_ones_own_has_its_own_meanings():
+    assert build_optimizer(Gan(), {"type": Own, "rate": 0.1, "decay": None, "betas": 0.9}).own == (None, 0.9)
+    with pytest.raises(
+        ConfigError, match=r"optimizer=dict\(type=<class .*Own'>, rate=0.1, momentum=None\) is refused: "
+    ):
+        build_optimizer(Gan(), {"type": Own, "rate": 0.1, "momentum": None})
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'rate'"):
+        build_optimizer(Gan(), {"type": Own})
+
+
+class Rated(torch.optim.SGD):
+    """An optimizer with no numbers by default."""
+
+    def __init__(self, params, lr, weight_decay=None):
+        super().__init__(params, lr=float(lr), weight_decay=float(weight_decay or 0))
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"lr": "0.1"}, "paramwise_cfg multiplies the optimizer's lr, which must be a number, not '0.1'"),
+        ({"lr": 0.1, "weight_decay": "1"}, "multiplies the optimizer's weight_decay, which must be a number, not '1'"),
+    ],
+)
+def test_only_numbers_are_multiplied(values, says):
+    assert build_optimizer(Gan(), {"type": Rated, **values})
+    with pytest.raises(ConfigError, match=says):
+        build_optimizer(Gan(), {"type": Rated, **values, "paramwise_cfg": {"bias_lr_mult": 2}})

@@ -3,7 +3,16 @@
 from mmhooks.checkpoint.content import get_state_dict, model_state, plain, weights_to_cpu
 from mmhooks.checkpoint.loader import CheckpointLoader, load_checkpoint_with_prefix
 from mmhooks.checkpoint.optimizers import check_optimizer_state, optimizer_state
-from mmhooks.checkpoint.storage import exists, is_remote, join, open_to_read, remove, storage_options_of, upload
+from mmhooks.checkpoint.storage import (
+    check_writable,
+    exists,
+    is_remote,
+    join,
+    open_to_read,
+    remove,
+    storage_options_of,
+    upload,
+)
 from mmhooks.checkpoint.weights import load_checkpoint, load_state_dict, read_checkpoint, revised
 from mmhooks.checkpoint.write import (
     atomic_write,
@@ -18,6 +27,7 @@ __all__ = [
     "CheckpointLoader",
     "atomic_write",
     "check_optimizer_state",
+    "check_writable",
     "exists",
     "get_state_dict",
     "is_remote",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from mmhooks.checks import check_module
 from mmhooks.distributed import unwrap
+from mmhooks.errors import CheckpointError
 
 
 def model_state(module: nn.Module) -> OrderedDict[str, Any]:
@@ -37,7 +42,11 @@ def get_state_dict(
 
     Returns:
         Tensors by name, with the modules' versions as ``_metadata``.
+
+    Raises:
+        ModelError: ``module`` is no model.
     """
+    check_module("get_state_dict", "module", module)
     module = unwrap(module)
     if destination is None:
         destination = OrderedDict()
@@ -65,6 +74,71 @@ def weights_to_cpu(state_dict: Mapping[str, Any]) -> OrderedDict[str, Any]:
     state = OrderedDict((key, value.cpu()) for key, value in state_dict.items())
     state._metadata = getattr(state_dict, "_metadata", OrderedDict())  # type: ignore[attr-defined]
     return state
+
+
+def weights_of(content: Any, path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """Find the weights in what a file holds: its ``state_dict``, or all of it where it has none.
+
+    Args:
+        content: what the file holds.
+        path: the file, for the message.
+
+    Raises:
+        CheckpointError: there are no weights by name.
+    """
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{os.fspath(path)} holds a {type(content).__name__}, not the dict of a checkpoint")
+    state = content.get("state_dict", content)
+    if not isinstance(state, Mapping):
+        raise _wrong(path, "'state_dict'", state, "a dict of weights by name")
+    for key in state:
+        if not isinstance(key, str):
+            raise _wrong(path, "the name of a weight", key, "a str")
+    return state
+
+
+def check_content(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """See that a file, as far as a resume reads it, holds what MMCV and we write there; parts may be missing.
+
+    What belongs to the optimizers is left to `check_optimizer_state`, who knows them.
+
+    Args:
+        content: what the file holds, beside weights (see `weights_of`).
+        path: the file, for the message.
+
+    Raises:
+        CheckpointError: a part is of another kind.
+    """
+    meta = content.get("meta")
+    meta = {} if meta is None else _dict(path, "'meta'", meta)
+    for key in ("epoch", "iter"):
+        if key in meta:
+            _count(path, f"meta[{key!r}]", meta[key])
+    messages = _dict(path, "meta['hook_msgs']", meta.get("hook_msgs", {}))
+    for key in ("last_ckpt", "best_ckpt"):
+        if not isinstance(messages.get(key), str | None):
+            raise _wrong(path, f"meta['hook_msgs'][{key!r}]", messages[key], "the path of a file")
+    exact = _dict(path, "'mmhooks'", content.get("mmhooks", {}))
+    if exact.get("by_epoch") is False:
+        _count(path, "mmhooks['finished_iters']", exact.get("finished_iters"))
+    for name, states in _dict(path, "mmhooks['hooks']", exact.get("hooks", {})).items():
+        if not isinstance(states, list):
+            raise _wrong(path, f"mmhooks['hooks'][{name!r}]", states, "a list of states")
+
+
+def _dict(path: str | os.PathLike[str], key: str, value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(path, key, value, "a dict")
+    return value
+
+
+def _count(path: str | os.PathLike[str], key: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value < 0 or value % 1:
+        raise _wrong(path, key, value, "0 or a positive whole number")
+
+
+def _wrong(path: str | os.PathLike[str], key: str, value: Any, wanted: str) -> CheckpointError:
+    return CheckpointError(f"{os.fspath(path)} is malformed: {key} must be {wanted}, not {value!r:.100}")
 
 
 def plain(value: Any) -> Any:

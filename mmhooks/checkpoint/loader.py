@@ -9,9 +9,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from mmhooks.checkpoint.content import weights_of
 from mmhooks.checkpoint.read import read_file
 from mmhooks.checkpoint.storage import known_protocols, refuse_cluster
-from mmhooks.checks import check_device, check_flag, check_path
+from mmhooks.checks import check_device, check_file, check_flag, check_logger
 from mmhooks.errors import CheckpointError, ConfigError, RegistryError, nearest
 
 Loader = Callable[..., Any]
@@ -89,6 +90,7 @@ class CheckpointLoader:
                 loader decides for itself.
 
         Raises:
+            CheckpointNotFound: there is no such file.
             CheckpointError: the file cannot be read.
             ConfigError: an argument that cannot be used, or a protocol that neither a registered loader nor fsspec
                 knows.
@@ -96,9 +98,9 @@ class CheckpointLoader:
         Returns:
             What the file holds.
         """
-        name = check_path("load_checkpoint", "filename", filename)
-        assert name is not None
+        name = check_file("load_checkpoint", "filename", filename)
         check_device("load_checkpoint", "map_location", map_location)
+        check_logger("load_checkpoint", "logger", logger)
         check_flag("load_checkpoint", "weights_only", weights_only)
         loader = cls._loader(name)
         if logger is not None:
@@ -206,13 +208,14 @@ def load_checkpoint_with_prefix(prefix: str, filename: str | os.PathLike[str], m
     """
     if not isinstance(prefix, str):
         raise ConfigError(f"prefix must be the name of a part such as 'backbone', not {prefix!r}")
-    content = CheckpointLoader.load_checkpoint(filename, map_location)
-    state = content.get("state_dict", content)
+    state = weights_of(CheckpointLoader.load_checkpoint(filename, map_location), filename)
     beginning = prefix if prefix.endswith(".") else prefix + "."
     part = OrderedDict(
         (key.removeprefix(beginning), value) for key, value in state.items() if key.startswith(beginning)
     )
     if not part:
         parts = ", ".join(sorted({key.partition(".")[0] for key in state}))
-        raise CheckpointError(f"{os.fspath(filename)} holds nothing under {beginning!r}; it has {parts}")
+        raise CheckpointError(
+            f"{os.fspath(filename)} holds nothing under {beginning!r}; it has {parts or 'no weights'}"
+        )
     return part

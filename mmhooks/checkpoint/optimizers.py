@@ -66,6 +66,8 @@ def _check(optimizer: Any, state: Any, who: str, remedy: str) -> None:
         values = state["state"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{who} has a state of another kind ({error!r} is missing){remedy}") from None
+    if not isinstance(values, Mapping) or not all(isinstance(value, Mapping) for value in values.values()):
+        raise CheckpointError(f"{who} has a state of another kind ('state' is no dict of dicts){remedy}")
     own = [list(group["params"]) for group in optimizer.param_groups]
     if [len(group) for group in groups] != [len(group) for group in own]:
         raise CheckpointError(

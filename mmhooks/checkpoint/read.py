@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mmhooks.checkpoint.storage import StorageOptions, is_remote, local_path, open_to_read
-from mmhooks.errors import CheckpointError, nearest
+from mmhooks.errors import CheckpointError, CheckpointNotFound, MMHooksError, nearest
 from mmhooks.log import get_logger
 
 _SCALAR: Any = np.float64(0).__reduce__()[0]
@@ -45,7 +45,8 @@ def read_file(
         logger: hears of an unpickling.
 
     Raises:
-        CheckpointError: the file is missing, broken, or holds objects that would have to be unpickled.
+        CheckpointNotFound: there is no such file.
+        CheckpointError: the file is broken, or holds objects that would have to be unpickled.
     """
     if not weights_only:
         (logger or get_logger()).warning(
@@ -59,9 +60,9 @@ def read_file(
     except IsADirectoryError:
         files = sorted(file.name for file in local_path(path).glob("*.pth"))
         holds = f"it holds {', '.join(files)}" if files else "it holds no .pth file"
-        raise CheckpointError(f"{path} is a folder, not a checkpoint: name a file in it; {holds}") from None
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint {path}{_others(path)}") from None
+        raise CheckpointNotFound(f"{path} is a folder, not a checkpoint: name a file in it; {holds}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise CheckpointNotFound(f"there is no checkpoint {path}{_others(path)}") from None
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
@@ -77,14 +78,21 @@ def read_file(
                 f"{path} holds tensors of a device that is not here: read it with map_location='cpu'"
             ) from error
         raise CheckpointError(f"{path} is no checkpoint, or a broken one: {_first_line(error)}") from error
+    except (MMHooksError, MemoryError):
+        raise
+    except Exception as error:  # whatever a broken pickle makes torch stumble over
+        if not weights_only:
+            raise  # of a class that the file names
+        cause = f"{type(error).__name__}: {_first_line(error)}"
+        raise CheckpointError(f"{path} is no checkpoint, or a broken one: {cause}") from error
 
 
 def _check_sums(file: IO[bytes], path: str | os.PathLike[str]) -> None:
     """Compare every part of the archive with its checksum: torch does not look, and a flipped bit is a wrong weight."""
-    if not zipfile.is_zipfile(file):
-        file.seek(0)
-        return  # the format before torch 1.6, which has no checksums, or no checkpoint: torch will tell
     try:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            return  # the format before torch 1.6, which has no checksums, or no checkpoint: torch will tell
         with zipfile.ZipFile(file) as archive:
             recorded = any(part.CRC for part in archive.infolist())  # torch can be told to record none
             damaged = archive.testzip() if recorded else None

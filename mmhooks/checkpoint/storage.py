@@ -61,6 +61,7 @@ def exists(path: str, storage_options: StorageOptions = None) -> bool:
         path: local, or with a protocol of fsspec.
         storage_options: arguments of the store, see ``fsspec.filesystem``.
     """
+    check_storage_options(storage_options)
     if not is_remote(path):
         return local_path(path).is_file()
     store, name = _store(path, storage_options)
@@ -79,6 +80,7 @@ def remove(path: str, storage_options: StorageOptions = None) -> None:
         CheckpointError: the store refuses.
         OSError: the local file system does.
     """
+    check_storage_options(storage_options)
     if not is_remote(path):
         local_path(path).unlink(missing_ok=True)
         return
@@ -103,6 +105,7 @@ def open_to_read(path: str | os.PathLike[str], storage_options: StorageOptions =
         CheckpointError: the store cannot be read.
         ConfigError: fsspec does not know the protocol, or lacks the package that speaks it.
     """
+    check_storage_options(storage_options)
     if not is_remote(path):
         with local_path(path).open("rb") as file:
             yield file
@@ -126,6 +129,7 @@ def upload(file: str | os.PathLike[str], path: str, storage_options: StorageOpti
     Raises:
         CheckpointError: the store refuses, or holds less than was sent. A file of that name is as before.
     """
+    check_storage_options(storage_options)
     store, name = _store(path, storage_options)
     with _telling("written", path, "; what was there before is untouched"):
         if (_protocol(path) or "").rpartition("::")[2] in _OBJECT_STORES:
@@ -135,6 +139,65 @@ def upload(file: str | os.PathLike[str], path: str, storage_options: StorageOpti
         sent, there = Path(file).stat().st_size, store.size(name)
     if there is not None and there != sent:
         raise CheckpointError(f"{path} holds {there} bytes where {sent} were sent: the store did not keep the file")
+
+
+def check_writable(folder: str, storage_options: StorageOptions = None, *, argument: str = "out_dir") -> None:
+    """See that checkpoints can go to a folder, before a run that would end at its first save.
+
+    A local folder is made, as a save makes it, and a file is opened in it that leaves nothing behind. Of a store the
+    client alone is made, as a save makes it: nothing is written there, so a store that refuses is told by the save.
+
+    Args:
+        folder: local, or with a protocol of fsspec.
+        storage_options: arguments of the store.
+        argument: what names the folder, for the message.
+
+    Raises:
+        ConfigError: fsspec does not know the protocol, lacks the package that speaks it, or cannot make the client;
+            the store can only be read; a local folder cannot be made, or no file in it.
+
+    Example:
+        >>> check_writable("s3://bucket/runs", argument="CheckpointHook's out_dir")
+    """
+    check_storage_options(storage_options)
+    if is_remote(folder):
+        if (_protocol(folder) or "").rpartition("::")[2] in _READ_ONLY:
+            raise ConfigError(
+                f"{argument}: {folder} can be read but not written; name a local folder, or a store such as "
+                "'s3://bucket/folder'"
+            )
+        try:
+            _store(folder, storage_options)
+        except ConfigError as error:
+            raise ConfigError(f"{argument}: {error}") from error
+        except Exception as error:  # each client has errors of its own
+            raise ConfigError(f"{argument}: {folder} cannot be reached ({type(error).__name__}: {error})") from error
+        return
+    place = local_path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except (OSError, ValueError) as error:  # a ValueError: a name with a null byte
+        raise ConfigError(
+            f"{argument}: no checkpoint can be written to {folder} ({type(error).__name__}: {error}); name a folder "
+            "that can be made and written to"
+        ) from error
+
+
+def check_storage_options(storage_options: Any) -> None:
+    """Refuse arguments of a store that are no dict, also where a local file does without them.
+
+    Raises:
+        ConfigError: they are something else.
+    """
+    if storage_options is None:
+        return
+    if not isinstance(storage_options, Mapping) or not all(isinstance(key, str) for key in storage_options):
+        raise ConfigError(
+            "storage_options must be a dict of the store's arguments, such as dict(endpoint_url='https://...'), or "
+            f"None, not {storage_options!r}"
+        )
 
 
 def storage_options_of(file_client_args: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -156,9 +219,8 @@ def storage_options_of(file_client_args: Mapping[str, Any] | None) -> dict[str, 
     """
     if file_client_args is None:
         return {}
-    if not isinstance(file_client_args, Mapping):
-        raise ConfigError(f"file_client_args={file_client_args!r} must be a dict such as dict(backend='disk'), or None")
     _backend(file_client_args)
+    _mapping(file_client_args)
     if "conf_path" in file_client_args:
         raise ConfigError(
             f"file_client_args: conf_path={file_client_args['conf_path']!r} is a file of the petrel client; write what "
@@ -178,13 +240,11 @@ def located(path: str, file_client_args: Mapping[str, Any] | None) -> str:
         file_client_args: see `storage_options_of`.
 
     Raises:
-        ConfigError: the path names another store than the backend.
+        ConfigError: the path names another store than the backend, or arguments that `storage_options_of` refuses.
     """
-    backend = _backend(file_client_args or {})
-    mapping = (file_client_args or {}).get("path_mapping") or {}
-    if not isinstance(mapping, Mapping):
-        raise ConfigError(f"file_client_args: path_mapping={mapping!r} must be a dict of old and new beginnings")
-    for old, new in mapping.items():
+    file_client_args = {} if file_client_args is None else file_client_args
+    backend = _backend(file_client_args)
+    for old, new in _mapping(file_client_args).items():
         path = path.replace(old, new, 1)
     refuse_cluster(path)
     if backend is None:
@@ -222,7 +282,21 @@ def _canonical(protocol: str) -> str:
     return names.get(protocol, protocol)
 
 
+def _mapping(file_client_args: Mapping[str, Any]) -> Mapping[str, str]:
+    mapping = file_client_args.get("path_mapping")
+    if mapping is None:
+        return {}
+    if not isinstance(mapping, Mapping) or not all(isinstance(part, str) for pair in mapping.items() for part in pair):
+        raise ConfigError(
+            f"file_client_args: path_mapping={mapping!r} must be a dict of old and new beginnings, such as "
+            "{'work_dirs': 's3://bucket/runs'}"
+        )
+    return mapping
+
+
 def _backend(file_client_args: Mapping[str, Any]) -> str | None:
+    if not isinstance(file_client_args, Mapping) or not all(isinstance(key, str) for key in file_client_args):
+        raise ConfigError(f"file_client_args={file_client_args!r} must be a dict such as dict(backend='disk'), or None")
     name = file_client_args.get("backend", file_client_args.get("prefix"))
     if name is None:
         if file_client_args.keys() - {"path_mapping", "backend", "prefix"}:
@@ -230,6 +304,8 @@ def _backend(file_client_args: Mapping[str, Any]) -> str | None:
                 f"file_client_args={dict(file_client_args)!r} names no backend; begin with backend='disk', 's3', ..."
             )
         return None
+    if not isinstance(name, str):
+        raise ConfigError(f"file_client_args: the backend must be a name such as 'disk' or 's3', not {name!r}")
     if name in _READ_ONLY:
         raise ConfigError(
             f"file_client_args: backend={name!r} can be read but not written; write backend='disk' and a local "
@@ -240,9 +316,9 @@ def _backend(file_client_args: Mapping[str, Any]) -> str | None:
     if name not in known:
         raise ConfigError(
             f"file_client_args: nobody knows backend={name!r}; allowed are 'disk', 'petrel' and the protocols of "
-            f"fsspec, such as 's3', 'gs' and 'memory'{nearest(str(name), [*known, 'disk', 'petrel'])}"
+            f"fsspec, such as 's3', 'gs' and 'memory'{nearest(name, [*known, 'disk', 'petrel'])}"
         )
-    return str(name)
+    return name
 
 
 def known_protocols() -> set[str]:
@@ -260,8 +336,10 @@ def _store(path: str, storage_options: StorageOptions) -> tuple[Any, str]:
         hint = f"pip install {package}" if package else str(error)
         raise ConfigError(f"{path}: the package that speaks {protocol!r} is not installed: {hint}") from error
     except (ValueError, TypeError) as error:
-        unknown = nearest(str(_protocol(path)), fsspec.available_protocols()) if "not known" in str(error) else ""
-        raise ConfigError(f"{path}: {error}{unknown}") from error
+        unknown = re.search(r"Protocol not known: (\S+)", str(error))
+        allowed = "; allowed are those of fsspec, such as 's3', 'gs' and 'memory'"
+        hint = (nearest(unknown[1], known_protocols()) or allowed) if unknown else ""
+        raise ConfigError(f"{path}: {error}{hint}") from error
     return store, str(name)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmhooks.checkpoint.content import get_state_dict
+from mmhooks.checkpoint.content import check_content, get_state_dict, weights_of
 from mmhooks.checkpoint.loader import CheckpointLoader
-from mmhooks.checks import check_flag
+from mmhooks.checks import check_flag, check_logger, check_module
 from mmhooks.distributed import unwrap
 from mmhooks.errors import CheckpointError, ConfigError
 from mmhooks.log import get_logger
@@ -32,7 +32,7 @@ def read_checkpoint(
     logger: logging.Logger | None = None,
     weights_only: bool = True,
 ) -> dict[str, Any]:
-    """Read a checkpoint of ours, of MMCV or of Lightning.
+    """Read a checkpoint of ours, of MMCV or of Lightning, as a resume needs it.
 
     Args:
         path: a local file, one in a store of fsspec, or a name that `CheckpointLoader` has a loader for.
@@ -44,13 +44,22 @@ def read_checkpoint(
         The content of the file. A bare state dict is given back as ``{"state_dict": ...}``.
 
     Raises:
-        CheckpointError: the file is missing, broken, or holds objects that would have to be unpickled.
+        CheckpointNotFound: there is no such file.
+        CheckpointError: the file is broken, holds objects that would have to be unpickled, or has a part (its
+            ``state_dict``, its ``meta``, ...) that is of another kind than it should be.
         ConfigError: an argument that cannot be used.
     """
+    content = _read(path, map_location, logger, weights_only)
+    check_content(content, path)
+    return content
+
+
+def _read(
+    path: str | os.PathLike[str], map_location: Any, logger: logging.Logger | None, weights_only: bool
+) -> dict[str, Any]:
     content = CheckpointLoader.load_checkpoint(path, map_location, logger, weights_only)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, not the dict of a checkpoint")
-    return content if "state_dict" in content else {"state_dict": content}
+    state = weights_of(content, path)
+    return {"state_dict": content} if state is content else content
 
 
 def load_checkpoint(
@@ -62,7 +71,7 @@ def load_checkpoint(
     revise_keys: ReviseKeys = WITHOUT_MODULE,
     weights_only: bool = True,
 ) -> dict[str, Any]:
-    """Load the weights of a checkpoint into a model.
+    """Load the weights of a checkpoint into a model. What else the file holds is not looked at.
 
     Args:
         model: the model, in a parallel wrapper or not.
@@ -74,8 +83,10 @@ def load_checkpoint(
         weights_only: see `read_checkpoint`.
 
     Raises:
+        CheckpointNotFound: there is no such file.
         CheckpointError: the file cannot be read, or does not fit and ``strict`` is set.
         ConfigError: revise_keys that are none, or another argument that cannot be used.
+        ModelError: ``model`` is no model.
 
     Returns:
         The content of the file.
@@ -83,9 +94,10 @@ def load_checkpoint(
     Example:
         >>> load_checkpoint(backbone, "detector.pth", revise_keys=[(r"^backbone\\.", "")])
     """
+    check_module("load_checkpoint", "model", model)
     check_flag("load_checkpoint", "strict", strict)
     revise_keys = _pairs(revise_keys)
-    content = read_checkpoint(filename, map_location, logger=logger, weights_only=weights_only)
+    content = _read(filename, map_location, logger, weights_only)
     load_state_dict(model, revised(content["state_dict"], model, revise_keys), strict, logger)
     return content
 
@@ -159,8 +171,14 @@ def load_state_dict(
 
     Raises:
         CheckpointError: something does not fit and ``strict`` is set. The model is as before then.
+        ConfigError: another argument that cannot be used.
+        ModelError: ``module`` is no model.
     """
+    check_module("load_state_dict", "module", module)
     check_flag("load_state_dict", "strict", strict)
+    check_logger("load_state_dict", "logger", logger)
+    if not isinstance(state_dict, Mapping) or not all(isinstance(key, str) for key in state_dict):
+        raise ConfigError(f"load_state_dict's state_dict must be a dict of tensors by name, not {state_dict!r:.100}")
     state = OrderedDict(state_dict)  # a module may rename keys of older versions in it
     fit = _Fit(state, getattr(state_dict, "_metadata", {}))
     state._metadata = fit.metadata  # type: ignore[attr-defined]

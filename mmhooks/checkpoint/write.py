@@ -19,13 +19,14 @@ from mmhooks.checkpoint.content import model_state, plain
 from mmhooks.checkpoint.optimizers import optimizer_state
 from mmhooks.checkpoint.storage import (
     StorageOptions,
+    check_storage_options,
     is_remote,
     local_path,
     located,
     storage_options_of,
     upload,
 )
-from mmhooks.checks import check_path
+from mmhooks.checks import check_file, check_module
 from mmhooks.distributed import unwrap
 from mmhooks.errors import CheckpointError
 
@@ -66,6 +67,7 @@ def place_for(
     Yields:
         The temporary name, and a function to call when the file is finished. What is left there in the end is removed.
     """
+    check_storage_options(storage_options)
     if is_remote(path):
         with tempfile.TemporaryDirectory() as folder:
             spooled = str(Path(folder) / "checkpoint")
@@ -98,7 +100,9 @@ def write_checkpoint(
 
     Raises:
         CheckpointError: it could not be written; a file of that name is as before.
+        ConfigError: storage_options that are no dict, or a store that cannot be used.
     """
+    check_storage_options(storage_options)
     if is_remote(path):
         with telling_failures(path), place_for(path, storage_options) as (temporary, finish):
             torch.save(dict(content), temporary)
@@ -126,13 +130,18 @@ def save_checkpoint(
 
     Raises:
         CheckpointError: it could not be written.
-        ConfigError: a filename that is no path.
-        TypeError: a meta that is no dict.
+        ConfigError: a filename that is no path, or file_client_args that cannot be used.
+        ModelError: ``model`` is no model.
+        TypeError: a meta that is no dict, an optimizer that is none.
     """
+    check_module("save_checkpoint", "model", model)
     if meta is not None and not isinstance(meta, dict):
         raise TypeError(f"meta must be a dict or None, not {type(meta).__name__}")
-    path = check_path("save_checkpoint", "filename", filename)
-    assert path is not None
+    for one in optimizer.values() if isinstance(optimizer, Mapping) else [optimizer]:
+        if one is not None and not hasattr(one, "state_dict"):
+            raise TypeError(f"optimizer must be an Optimizer, a dict of them or None, not {type(one).__name__}")
+    options = storage_options_of(file_client_args)
+    path = located(check_file("save_checkpoint", "filename", filename), file_client_args)
     full = {**(meta or {}), "time": time.asctime()}
     classes = getattr(unwrap(model), "CLASSES", None)
     if classes is not None:
@@ -140,7 +149,7 @@ def save_checkpoint(
     content: dict[str, Any] = {"meta": plain(full), "state_dict": model_state(model)}
     if optimizer is not None:
         content["optimizer"] = optimizer_state(optimizer)
-    write_checkpoint(content, located(path, file_client_args), storage_options_of(file_client_args))
+    write_checkpoint(content, path, options)
 
 
 @contextlib.contextmanager

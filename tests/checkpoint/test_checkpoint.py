@@ -13,15 +13,19 @@ import pytest
 import torch
 from torch import nn
 
-from mmhooks import CheckpointError, ConfigError
+from mmhooks import CheckpointError, ConfigError, ModelError
 from mmhooks.checkpoint import (
     atomic_write,
+    check_optimizer_state,
+    load_checkpoint,
+    load_checkpoint_with_prefix,
     plain,
     point_latest_at,
     read_checkpoint,
     save_checkpoint,
     write_checkpoint,
 )
+from mmhooks.errors import CheckpointNotFound
 
 
 def names(folder):
@@ -158,6 +162,24 @@ def test_a_missing_file_names_the_nearest_one(tmp_path):
         read_checkpoint(tmp_path / "empty")
 
 
+def test_a_missing_file_is_a_file_not_found(tmp_path):
+    """The code of MMCV's users catches that."""
+    (tmp_path / "a.pth").touch()
+    for missing in (tmp_path / "b.pth", tmp_path, tmp_path / "a.pth" / "b.pth", "memory://nowhere/a.pth"):
+        with pytest.raises(FileNotFoundError, match=r"there is no checkpoint|is a folder, not a checkpoint") as caught:
+            load_checkpoint(nn.Linear(1, 1), missing)
+        assert type(caught.value) is CheckpointNotFound
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(tmp_path / "a.pth")  # it is there, and broken
+    assert not isinstance(caught.value, FileNotFoundError)
+
+
+@pytest.mark.parametrize("read", [read_checkpoint, lambda name: load_checkpoint(nn.Linear(1, 1), name)])
+def test_an_empty_name(read):
+    with pytest.raises(ConfigError, match="load_checkpoint's filename is an empty name: name a file"):
+        read("")
+
+
 @pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"PK\x03\x04 cut off"])
 def test_a_broken_file(tmp_path, content):
     (tmp_path / "a.pth").write_bytes(content)
@@ -177,6 +199,79 @@ def test_something_else_than_a_dict(tmp_path):
     torch.save([1, 2], tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match="holds a list"):
         read_checkpoint(tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="holds a list"):
+        load_checkpoint_with_prefix("backbone", tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"state_dict": 5}, "'state_dict' must be a dict of weights by name, not 5"),
+        ({"state_dict": None, "meta": {}}, "'state_dict' must be a dict of weights by name, not None"),
+        ({"state_dict": {3: torch.ones(1)}}, "the name of a weight must be a str, not 3"),
+        ({3: torch.ones(1)}, "the name of a weight must be a str, not 3"),
+    ],
+)
+def test_weights_that_are_none(tmp_path, content, says):
+    torch.save(content, tmp_path / "a.pth")
+    for read in (
+        read_checkpoint,
+        lambda file: load_checkpoint(nn.Linear(1, 1), file),
+        lambda file: load_checkpoint_with_prefix("backbone", file),
+    ):
+        with pytest.raises(CheckpointError, match=rf"a\.pth is malformed: {says}"):
+            read(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({"meta": 5}, "'meta' must be a dict, not 5"),
+        ({"meta": {"epoch": "x"}}, r"meta\['epoch'\] must be 0 or a positive whole number, not 'x'"),
+        ({"meta": {"epoch": True}}, r"meta\['epoch'\] must be .*, not True"),
+        ({"meta": {"epoch": 1, "iter": None}}, r"meta\['iter'\] must be 0 or a positive whole number, not None"),
+        ({"meta": {"iter": 2.5}}, r"meta\['iter'\] must be .*, not 2.5"),
+        ({"meta": {"iter": float("inf")}}, r"meta\['iter'\] must be .*, not inf"),
+        ({"meta": {"iter": -1}}, r"meta\['iter'\] must be .*, not -1"),
+        ({"meta": {"hook_msgs": 5}}, r"meta\['hook_msgs'\] must be a dict, not 5"),
+        ({"meta": {"hook_msgs": {"best_ckpt": 5}}}, r"meta\['hook_msgs'\]\['best_ckpt'\] must be the path .*, not 5"),
+        ({"mmhooks": 5}, "'mmhooks' must be a dict, not 5"),
+        ({"mmhooks": {"by_epoch": False}}, r"mmhooks\['finished_iters'\] must be 0 or a positive .*, not None"),
+        ({"mmhooks": {"hooks": 5}}, r"mmhooks\['hooks'\] must be a dict, not 5"),
+        ({"mmhooks": {"hooks": {"EMAHook": 5}}}, r"mmhooks\['hooks'\]\['EMAHook'\] must be a list of states, not 5"),
+    ],
+)
+def test_parts_that_are_of_another_kind(tmp_path, parts, says):
+    torch.save({"state_dict": {"weight": torch.ones(1, 1)}, **parts}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=rf"a\.pth is malformed: {says}"):
+        read_checkpoint(tmp_path / "a.pth")
+    model = nn.Linear(1, 1, bias=False)
+    assert load_checkpoint(model, tmp_path / "a.pth", strict=True).keys() == {"state_dict", *parts}
+    assert model.weight.item() == 1  # weights to start from need no more
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"meta": None},
+        {"meta": {"epoch": np.int64(3), "iter": 12.0, "hook_msgs": {"best_ckpt": None, "own": 5}}},
+        {"mmhooks": {"by_epoch": True, "hooks": {"Own": [5, None]}}},
+        {"epoch": "x", "optimizer": 5},
+    ],
+)
+def test_parts_that_are_read(tmp_path, parts):
+    torch.save({"state_dict": {}, **parts}, tmp_path / "a.pth")
+    assert read_checkpoint(tmp_path / "a.pth") == {"state_dict": {}, **parts}
+
+
+@pytest.mark.parametrize("state", [5, {0: 5}])
+def test_the_state_of_an_optimizer_that_is_none(state):
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+    malformed = {**optimizer.state_dict(), "state": state}
+    with pytest.raises(
+        CheckpointError, match=r"a\.pth: the optimizer has a state of another kind \('state' is no dict"
+    ):
+        check_optimizer_state(optimizer, malformed, "a.pth")
 
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
@@ -201,6 +296,25 @@ def test_a_flipped_bit_is_never_a_silently_wrong_weight(tmp_path):
         else:  # a bit of padding, of a date and the like
             assert torch.equal(content["state_dict"]["w"], weights)
     assert refused > 80  # the weights alone are about half of the file
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_whatever_is_broken_the_file_is_named(tmp_path, new_format):
+    content = {"meta": {"epoch": 1, "score": np.float64(1)}, "state_dict": OrderedDict(w=torch.ones(20))}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=new_format)
+    whole = (tmp_path / "a.pth").read_bytes()
+    source, said = np.random.default_rng(0), []
+    for _ in range(150):
+        broken = bytearray(whole)
+        for place in source.integers(len(whole) * 8, size=3):
+            broken[place // 8] ^= 1 << (place % 8)
+        (tmp_path / "b.pth").write_bytes(broken)
+        try:
+            read_checkpoint(tmp_path / "b.pth")
+        except CheckpointError as error:
+            said.append(str(error))
+    assert len(said) > 50
+    assert all(text.startswith(str(tmp_path / "b.pth")) for text in said)
 
 
 def test_the_damaged_part_is_named(tmp_path):
@@ -262,6 +376,15 @@ def test_a_model_outside_a_run(tmp_path):
         save_checkpoint(model, str(tmp_path / "d.pth"), meta="x")
     with pytest.raises(ConfigError, match=r"save_checkpoint's filename must be a path .*, not 3"):
         save_checkpoint(model, 3)
+    with pytest.raises(ConfigError, match="save_checkpoint's filename is an empty name"):
+        save_checkpoint(model, "")
+    with pytest.raises(ModelError, match=r"save_checkpoint's model must be a torch\.nn\.Module, not OrderedDict"):
+        save_checkpoint(model.state_dict(), str(tmp_path / "d.pth"))
+    with pytest.raises(TypeError, match="optimizer must be an Optimizer, a dict of them or None, not int"):
+        save_checkpoint(model, str(tmp_path / "d.pth"), {"one": 5})
+    with pytest.raises(ConfigError, match=r"file_client_args='disk' must be a dict such as dict\(backend='disk'\)"):
+        save_checkpoint(model, str(tmp_path / "d.pth"), file_client_args="disk")
+    assert names(tmp_path) == ["a.pth", "b.pth", "c.pth"]
 
 
 # plain values ----------------------------------------------------------------------------------------------
@@ -282,5 +405,5 @@ def test_plain(value, as_plain, tmp_path):
     made = plain(value)
     assert made == as_plain
     assert type(made) is type(as_plain)
-    write_checkpoint({"meta": made, "state_dict": {}}, tmp_path / "a.pth")
-    assert read_checkpoint(tmp_path / "a.pth")["meta"] == as_plain
+    write_checkpoint({"meta": {"value": made}, "state_dict": {}}, tmp_path / "a.pth")
+    assert read_checkpoint(tmp_path / "a.pth")["meta"]["value"] == as_plain

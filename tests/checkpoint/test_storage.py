@@ -1,5 +1,8 @@
 """Files in stores that fsspec reaches: one in memory, and one that shows a file while it is being written."""
 
+import re
+from pathlib import Path
+
 import fsspec
 import pytest
 import torch
@@ -7,10 +10,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from mmhooks import CheckpointError, ConfigError
 from mmhooks.checkpoint import (
+    check_writable,
     exists,
     is_remote,
     join,
     open_to_read,
+    place_for,
     read_checkpoint,
     remove,
     save_checkpoint,
@@ -171,11 +176,19 @@ def test_file_client_args(arguments, options):
         ({"backend": "petrel", "conf_path": "~/petrel.conf"}, r"conf_path='~/petrel\.conf'.*endpoint_url"),
         ({"key": "k"}, r"names no backend; begin with backend='disk'"),
         ("disk", r"file_client_args='disk' must be a dict"),
+        ({3: "disk"}, r"file_client_args=\{3: 'disk'\} must be a dict such as dict\(backend='disk'\)"),
+        ({"backend": ["disk"]}, r"the backend must be a name such as 'disk' or 's3', not \['disk'\]"),
+        ({"prefix": 5}, "the backend must be a name such as 'disk' or 's3', not 5"),
+        ({"backend": "s3", "path_mapping": {"a": 5}}, r"path_mapping=\{'a': 5\} must be a dict of old and new"),
+        ({"path_mapping": {5: "a"}}, r"path_mapping=\{5: 'a'\} must be a dict .* such as \{'work_dirs': 's3://"),
     ],
 )
 def test_file_client_args_without_an_equal(arguments, message):
     with pytest.raises(ConfigError, match=message):
         storage_options_of(arguments)
+    if "conf_path" not in arguments:  # that is no matter of where a file is
+        with pytest.raises(ConfigError, match=message):
+            located("a/b", arguments)
 
 
 def test_located():
@@ -207,3 +220,87 @@ def test_an_option_that_the_store_does_not_have():
 def test_a_model_in_a_store():
     save_checkpoint(torch.nn.Linear(1, 1), "shelf://a/m.pth", file_client_args={"backend": "shelf", "owner": "me"})
     assert list(read_checkpoint("shelf://a/m.pth")["state_dict"]) == ["weight", "bias"]
+
+
+@pytest.mark.parametrize("path", ["{tmp}/a.pth", "memory://a.pth"])
+@pytest.mark.parametrize("options", [5, "disk", [("key", "k")], {3: "k"}])
+def test_storage_options_that_are_none(path, options, tmp_path, made):
+    path = path.format(tmp=tmp_path)
+    for use in (
+        lambda: write_checkpoint({}, path, options),
+        lambda: exists(path, options),
+        lambda: remove(path, options),
+        lambda: open_to_read(path, options).__enter__(),
+        lambda: place_for(path, options).__enter__(),
+        lambda: upload(made(b"1"), path, options),
+        lambda: check_writable(path, options),
+    ):
+        with pytest.raises(ConfigError, match=r"storage_options must be a dict of the store's arguments, .* not"):
+            use()
+    assert not (tmp_path / "a.pth").exists()
+
+
+# before a run -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["{tmp}/new/er", "file://{tmp}/new/er", "{tmp}"])
+def test_a_local_folder_is_made_and_stays_empty(folder, tmp_path):
+    check_writable(folder.format(tmp=tmp_path))
+    place = tmp_path if folder == "{tmp}" else tmp_path / "new" / "er"
+    assert list(place.iterdir()) == []
+
+
+def test_a_folder_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    check_writable("~/runs")
+    assert (tmp_path / "runs").is_dir()
+
+
+def test_a_local_folder_that_cannot_be(made):
+    for folder in (str(made(b"a file")), f"{made(b'a file')}/below"):
+        with pytest.raises(ConfigError, match=rf"^out_dir: no checkpoint can be written to {re.escape(folder)} \("):
+            check_writable(folder)
+    with pytest.raises(ConfigError, match=r"no checkpoint can be written to .*null byte"):
+        check_writable("a\0b")
+    with pytest.raises(ConfigError, match=r"^CheckpointHook's out_dir: no checkpoint can be written to"):
+        check_writable(str(made(b"a file")), argument="CheckpointHook's out_dir")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that even root cannot write to")
+def test_a_local_folder_that_cannot_be_written_to():
+    with pytest.raises(ConfigError, match=r"^out_dir: no checkpoint can be written to /proc/self \("):
+        check_writable("/proc/self")
+
+
+def test_of_a_store_the_client_alone_is_made():
+    check_writable("shelf://deep/er", {"owner": "me"})
+    check_writable("memory://deep/er")
+    assert (Shelf.store, MemoryFileSystem.store) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("folder", "options", "message"),
+    [
+        ("shlf://a/b", {}, r"shlf://a/b: Protocol not known: shlf; did you mean 'shelf'"),
+        ("zzzz://a/b", {}, "zzzz://a/b: Protocol not known: zzzz; allowed are those of fsspec, such as 's3'"),
+        ("simplecache::shlf://a", {}, "did you mean 'shelf'"),
+        ("http://host/a", {}, r"http://host/a can be read but not written; name a local folder, or a store such as"),
+        ("simplecache::https://host/a", {}, "can be read but not written"),
+        ("missing://a/b", {}, r"missing://a/b: the package that speaks 'missing' is not installed: .*pip install it"),
+        ("strict://a/b", {"nonsense": 1}, r"strict://a/b: .*'nonsense'"),
+        ("strict://a/b", {"fail": True}, r"strict://a/b cannot be reached \(ConnectionError: nobody answers\)"),
+    ],
+)
+def test_stores_that_cannot_be_written_to(folder, options, message):
+    class Strict(Shelf):
+        def __init__(self, fail=False):
+            super().__init__()
+            if fail:
+                raise ConnectionError("nobody answers")
+
+    fsspec.register_implementation("strict", Strict, clobber=True)
+    fsspec.register_implementation("missing", "no.such.Store", clobber=True, errtxt="pip install it")
+    with pytest.raises(ConfigError, match=rf"^out_dir: {message}" if "::" not in folder else message):
+        check_writable(folder, options)
+    assert Shelf.store == {}

@@ -1,10 +1,12 @@
 """Weights on their way from a file into a model."""
 
+import logging
+
 import pytest
 import torch
 from torch import nn
 
-from mmhooks import CheckpointError, ConfigError
+from mmhooks import CheckpointError, ConfigError, ModelError
 from mmhooks.checkpoint import (
     get_state_dict,
     load_checkpoint,
@@ -148,6 +150,8 @@ def test_revise_keys_that_are_none(saved, wrong):
         ({"revise_keys": 3}, r"revise_keys must be a list of \(pattern, replacement\), .*not 3"),
         ({"revise_keys": "ab"}, r"revise_keys must be a list of \(pattern, replacement\), .*not 'ab'"),
         ({"filename": 3}, r"load_checkpoint's filename must be a path \(str or pathlib.Path\), not 3"),
+        ({"filename": ""}, "load_checkpoint's filename is an empty name: name a file"),
+        ({"logger": "x"}, r"load_checkpoint's logger must be a logging.Logger or None, not 'x'"),
         ({"map_location": "foo"}, r"map_location must be a device such as 'cpu' or 'cuda:0', .*not 'foo' \("),
         ({"map_location": 3}, "map_location must be a device .* a dict of devices, a function or None, not 3"),
         (
@@ -165,6 +169,37 @@ def test_bad_arguments(saved, arguments, message):
 def test_strict_of_load_state_dict():
     with pytest.raises(ConfigError, match="load_state_dict's strict must be True or False, not 'x'"):
         load_state_dict(nn.Linear(1, 1), {}, strict="x")
+
+
+@pytest.mark.parametrize("state", [5, None, [("weight", torch.ones(1, 1))], {3: torch.ones(1)}])
+def test_a_state_dict_that_is_none(state):
+    with pytest.raises(ConfigError, match="load_state_dict's state_dict must be a dict of tensors by name, not "):
+        load_state_dict(nn.Linear(1, 1), state)
+
+
+@pytest.mark.parametrize("wrong", [None, {"type": "Net"}, nn.Linear])
+def test_what_is_no_model(saved, wrong):
+    with pytest.raises(ModelError, match=r"load_checkpoint's model must be a torch\.nn\.Module, not "):
+        load_checkpoint(wrong, saved({}))
+    with pytest.raises(ModelError, match=r"load_state_dict's module must be a torch\.nn\.Module, not "):
+        load_state_dict(wrong, {})
+    with pytest.raises(ModelError, match=r"get_state_dict's module must be a torch\.nn\.Module, not "):
+        get_state_dict(wrong)
+
+
+def test_a_logger_of_ones_own(saved, caplog):
+    caplog.set_level("INFO")
+    logger = logging.getLogger("a logger of my own")
+    file = saved({"weight": torch.ones(1, 1)})
+    load_checkpoint(nn.Linear(1, 1), file, logger=logger)
+    load_state_dict(nn.Linear(1, 1), {}, logger=logger)
+    assert caplog.record_tuples == [
+        (logger.name, logging.INFO, f"load checkpoint from {file}"),
+        (logger.name, logging.WARNING, "the weights do not fit the model exactly; not in the file: bias"),
+        (logger.name, logging.WARNING, "the weights do not fit the model exactly; not in the file: weight, bias"),
+    ]
+    with pytest.raises(ConfigError, match=r"load_state_dict's logger must be a logging.Logger or None, not 'x'"):
+        load_state_dict(nn.Linear(1, 1), {}, logger="x")
 
 
 def test_map_location(saved):

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 from mmhooks import ConfigError, DistEvalHook
 
@@ -190,3 +192,30 @@ def test_positional_arguments_are_in_mmcvs_order(batches):
     assert (hook.test_fn, hook.greater_keys, hook.less_keys) == (print, ["a"], ["b"])
     assert (hook.broadcast_bn_buffer, hook.tmpdir, hook.gpu_collect) == (False, "here", True)
     assert (hook.out_dir, hook.file_client_args) == ("out", {"backend": "disk"})
+
+
+class Zero(Dataset):
+    """Data whose score is always 0."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return {"x": torch.ones(3), "y": 0}
+
+    def evaluate(self, results, logger=None):
+        return {"acc": 0.0}
+
+
+@pytest.mark.parametrize(("zero_counts", "best"), [(False, []), (True, ["best_acc_epoch_1.pth"])])
+def test_a_score_of_zero(make_runner, batches, tmp_path, zero_counts, best):
+    runner = make_runner(max_epochs=2)
+    runner.register_hook(DistEvalHook(DataLoader(Zero()), save_best="acc", zero_counts=zero_counts))
+    runner.run([batches], [("train", 1)])
+    assert [file.name for file in (tmp_path / "work").glob("best_*")] == best
+    assert runner.meta["hook_msgs"].get("best_score") == (0.0 if zero_counts else None)
+
+
+def test_zero_counts_is_a_flag(batches):
+    with pytest.raises(ConfigError, match="DistEvalHook's zero_counts must be True or False, not 1"):
+        DistEvalHook(batches, metrics=Counts(), predict=len, zero_counts=1)

@@ -254,14 +254,30 @@ def test_all_loggers_see_the_values_and_the_last_clears_them(make_runner, batche
     assert not runner.log_buffer.output
 
 
+@pytest.mark.parametrize("kind", [Own, TextLoggerHook])
 @pytest.mark.parametrize(("reset_flag", "seen"), [(False, [2, 3, 4]), (True, [3])])
-def test_a_logger_that_is_not_the_last_may_clear_the_values(make_runner, batches, reset_flag, seen):
-    runner, first, last = make_runner(max_epochs=1), Own(interval=2, reset_flag=reset_flag), Own(interval=3)
+def test_a_logger_that_is_not_the_last_may_clear_the_values(make_runner, batches, tmp_path, kind, reset_flag, seen):
+    runner, first, last = make_runner(max_epochs=1), kind(interval=2, reset_flag=reset_flag), Own(interval=3)
     for hook in (IterTimerHook(), first, last):
         runner.register_hook(hook)
     runner.run([batches], TRAIN)
-    assert [iteration for _, _, iteration, _ in first.seen] == [2, 4]
+    logged = [one[2] for one in first.seen] if kind is Own else [line["iter"] for line in lines(tmp_path / "work")]
+    assert logged == [2, 4]
     assert [iteration for _, _, iteration, _ in last.seen] == seen
+
+
+def test_a_logger_from_its_config(make_runner, batches, tmp_path):
+    runner = make_runner(max_epochs=1)
+    config = {"type": "TextLoggerHook", "interval": 2, "priority": "VERY_LOW"}
+    runner.register_hook_from_cfg(config)
+    runner.register_hook_from_cfg({"type": "IterTimerHook"})
+    assert [(type(hook).__name__, hook.priority) for hook in runner.hooks] == [
+        ("IterTimerHook", 50),
+        ("TextLoggerHook", 90),
+    ]
+    assert config == {"type": "TextLoggerHook", "interval": 2, "priority": "VERY_LOW"}
+    runner.run([batches], TRAIN)
+    assert [line["iter"] for line in lines(tmp_path / "work")] == [2, 4]
 
 
 @pytest.mark.parametrize(
