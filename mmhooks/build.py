@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,22 +14,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmhooks.checks import check_flag
+from mmhooks.checks import check_flag, check_path
 from mmhooks.config import Config
-from mmhooks.config.source import Source
+from mmhooks.config.imports import import_custom
+from mmhooks.config.source import Source, built_from, check_keys
 from mmhooks.distributed import MMDistributedDataParallel, get_dist_info, set_random_seed, sync_random_seed
 from mmhooks.errors import ConfigError, nearest
+from mmhooks.hook_configs import evaluation_of, further_hooks, training_hooks
 from mmhooks.hooks import EvalHook
 from mmhooks.loaders import build_loader
 from mmhooks.log import get_logger
 from mmhooks.optim import build_optimizer
 from mmhooks.registry import HOOKS, MODELS, build_from_cfg
 from mmhooks.runner.base import Optimizers, Workflow
-from mmhooks.runner.checks import check_flows, check_length
+from mmhooks.runner.checks import check_length, check_workflow
 from mmhooks.runner.registration import HookRegistration
 
 RUNNER_TYPES = ("EpochBasedRunner", "IterBasedRunner")
-_TRAINING_KEYS = ("lr_config", "optimizer_config", "checkpoint_config", "log_config", "momentum_config")
+_RUNNER_KEYS = ("type", "max_epochs", "max_iters")
 
 
 @dataclass
@@ -53,6 +55,7 @@ class RunSpec:
         load_from: a checkpoint to take the weights from.
         resume_from: a checkpoint to go on from; goes before ``load_from``.
         timestamp: part of the names of the logs.
+        config: the file that describes the run, for messages.
     """
 
     model: nn.Module
@@ -71,12 +74,19 @@ class RunSpec:
     load_from: str | None = None
     resume_from: str | None = None
     timestamp: str = field(default_factory=lambda: time.strftime("%Y%m%d_%H%M%S", time.localtime()))
+    config: str = "the config"
 
     def register_on(self, registration: HookRegistration) -> None:
-        """Register the training hooks, then the further ones, on a runner or a bridge."""
-        registration.register_training_hooks(**self.training_hooks)
-        for hook, priority in self.hooks:
-            registration.register_hook(hook, priority)
+        """Register the training hooks, then the further ones, on a runner or a bridge.
+
+        Raises:
+            ConfigError: a config of a hook that cannot be used; as of what a hook itself raises, a note names the file.
+            RegistryError: a type or a policy that nobody registered.
+        """
+        with built_from(f"the hooks of {self.config}"):
+            registration.register_training_hooks(**self.training_hooks)
+            for hook, priority in self.hooks:
+                registration.register_hook(hook, priority)
 
 
 def build_run(
@@ -99,7 +109,7 @@ def build_run(
 
     Args:
         cfg: the config, which stays as it is.
-        work_dir: the folder of checkpoints and logs.
+        work_dir: the folder of checkpoints and logs, on this machine.
         seed: of the generators of Python, NumPy and PyTorch, set before anything is built. Without one, several
             processes agree on one, as does a deterministic run; otherwise nothing is seeded.
         diff_seed: add the rank of a process to its seed. The order of the data stays that of the seed.
@@ -110,7 +120,7 @@ def build_run(
         device: where the model goes; a GPU if there is one, by default.
 
     Raises:
-        ConfigError: a key that is missing or cannot be used; says which one, and of which file.
+        ConfigError: an argument, or a key that is missing or cannot be used; says which one, and of which file.
         RegistryError: a type that nobody registered.
 
     Example:
@@ -119,19 +129,26 @@ def build_run(
     """
     source = Source.of(cfg)
     values = source.values
-    folder = work_dir if work_dir is not None else values.get("work_dir")
+    flags = {"diff_seed": diff_seed, "deterministic": deterministic, "auto_resume": auto_resume}
+    for name, value in flags.items():
+        check_flag("build_run", name, value)
+    where = _device("build_run", device)
+    folder = _folder(source, work_dir)
+    load_from = _path(source, "load_from", load_from)
+    resume_from = _path(source, "resume_from", resume_from)
     by_epoch, max_epochs, max_iters = _length(source)
     workflow = _workflow(source)
-    training_hooks = _training_hooks(source)
+    hooks = training_hooks(source)
     logger = _logger(source)
     import_custom(values.get("custom_imports"), source.name, logger)
     seed = _seed(seed if seed is not None else values.get("seed"), diff_seed, deterministic)
 
     # in this order: drivers must not differ in the random numbers that building draws
-    where = _device(device)
-    model = _parallel(build_from_cfg(source.section("model"), MODELS).to(where), source)
+    model = _parallel(_model(source, where), source)
     loaders = [build_loader(source, mode, seed) for mode, _ in workflow]
-    optimizer = build_optimizer(model, source.section("optimizer"))
+    optimizer_config = source.section("optimizer")
+    with source.building("optimizer"):
+        optimizer = build_optimizer(model, optimizer_config)
     return RunSpec(
         model=model,
         optimizer=optimizer,
@@ -140,14 +157,15 @@ def build_run(
         by_epoch=by_epoch,
         max_epochs=max_epochs,
         max_iters=max_iters,
-        training_hooks=training_hooks,
-        hooks=_hooks(source, by_epoch, seed),
+        training_hooks=hooks,
+        hooks=further_hooks(source, by_epoch, seed, logger),
         device=where,
-        work_dir=_path(folder),
-        meta={"seed": seed, "exp_name": Path(source.name).name, "config": source.text},
+        work_dir=folder,
+        meta={"seed": seed, "exp_name": Path(source.name).name, "config": source.text()},
         logger=logger,
-        load_from=_path(load_from or values.get("load_from")),
-        resume_from=_latest(folder, auto_resume) or _path(resume_from or values.get("resume_from")),
+        load_from=load_from,
+        resume_from=_latest(folder, auto_resume) or resume_from,
+        config=source.name,
     )
 
 
@@ -163,51 +181,23 @@ def model_and_evaluation(
         device: where the model goes; a GPU if there is one, by default.
 
     Raises:
-        ConfigError: a key that is missing or cannot be used.
+        ConfigError: an argument, or a key that is missing or cannot be used.
         RegistryError: a type that nobody registered.
     """
     source = Source.of(cfg)
+    where = _device("model_and_evaluation", device)
     import_custom(source.values.get("custom_imports"), source.name, _logger(source))
-    model = build_from_cfg(source.section("model"), MODELS).to(_device(device))
+    evaluation = {"type": "EvalHook", **evaluation_of(source)}
+    evaluation.pop("priority", None)
+    model = _model(source, where)
     split = "test" if source.section("data").get("test") else "val"
-    evaluation = {"type": "EvalHook", **(source.values.get("evaluation") or {})}
     evaluation["dataloader"] = build_loader(source, split, None)
-    hook = build_from_cfg(evaluation, HOOKS)
+    with source.building("evaluation"):
+        hook = build_from_cfg(evaluation, HOOKS)
     if not isinstance(hook, EvalHook):
-        raise ConfigError(f"{source.name}: the type of evaluation must be an EvalHook, not {type(hook).__name__}")
+        kind = f"{type(hook).__module__}.{type(hook).__qualname__}"
+        raise ConfigError(f"{source.name}: the type of evaluation must be a subclass of mmhooks.EvalHook, not {kind}")
     return model, hook
-
-
-def import_custom(custom_imports: Any, where: str, logger: logging.Logger) -> None:
-    """Import the modules that register a project's own classes.
-
-    Args:
-        custom_imports: a module name, a list of them, or
-            ``dict(imports=[...], allow_failed_imports=False)``, with which a failure may be only a warning.
-        where: the config, for messages.
-        logger: hears of a failure that is allowed.
-
-    Raises:
-        ConfigError: a module cannot be imported.
-    """
-    allowed = False
-    if isinstance(custom_imports, Mapping):
-        allowed = bool(custom_imports.get("allow_failed_imports", False))
-        custom_imports = custom_imports.get("imports")
-    names = [custom_imports] if isinstance(custom_imports, str) else list(custom_imports or ())
-    for name in names:
-        if not isinstance(name, str):
-            raise ConfigError(f"{where}: custom_imports takes names of modules, not {name!r}")
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            message = (
-                f"{where}: custom_imports names {name!r}, which cannot be imported: {error}. "
-                "Is it installed, or its folder on PYTHONPATH?"
-            )
-            if not allowed:
-                raise ConfigError(message) from error
-            logger.warning("%s", message)
 
 
 def _length(source: Source) -> tuple[bool, int | None, int | None]:
@@ -223,6 +213,7 @@ def _length(source: Source) -> tuple[bool, int | None, int | None]:
             f"{source.name}: the type of runner must be one of {', '.join(RUNNER_TYPES)}, not {kind!r}"
             f"{nearest(str(kind), RUNNER_TYPES)}"
         )
+    check_keys(f"{source.name}: runner", runner, _RUNNER_KEYS)
     by_epoch = kind == RUNNER_TYPES[0]
     wanted, other = (epochs, iters) if by_epoch else (iters, epochs)
     if wanted is None or other is not None:
@@ -241,46 +232,11 @@ def _workflow(source: Source) -> Workflow:
         workflow = [tuple(flow) for flow in given]
     except TypeError:
         raise ConfigError(f"{source.name}: workflow must be a list such as [('train', 1)], not {given!r}") from None
-    check_flows([None] * len(workflow), workflow)
+    try:
+        check_workflow(workflow)
+    except ConfigError as error:
+        raise ConfigError(f"{source.name}: {error}") from None
     return workflow
-
-
-def _training_hooks(source: Source) -> dict[str, Any]:
-    """Give the arguments of `register_training_hooks`; ``fp16`` is one way to write an `Fp16OptimizerHook`."""
-    values = source.values
-    hooks = {"lr_config": None, **{key: values[key] for key in _TRAINING_KEYS if key in values}}
-    fp16 = values.get("fp16")
-    if fp16 is None:
-        return hooks
-    if not isinstance(fp16, Mapping):
-        raise ConfigError(f"{source.name}: fp16 must be a dict such as dict(loss_scale=512.0), not {fp16!r}")
-    config = source.section("optimizer_config") if values.get("optimizer_config") is not None else {}
-    mixed = {"type": "Fp16OptimizerHook", **fp16}
-    for key in config:
-        if key in mixed:
-            raise ConfigError(
-                f"{source.name}: fp16 means optimizer_config=dict({_written(mixed)}), and optimizer_config has "
-                f"{key}={config[key]!r} too: set fp16=None, or take that out of optimizer_config"
-            )
-    hooks["optimizer_config"] = {**config, **mixed}
-    return hooks
-
-
-def _written(config: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in config.items())
-
-
-def _hooks(source: Source, by_epoch: bool, seed: int | None) -> list[tuple[Any, str]]:
-    """Give what is registered beside the training hooks: sampler, evaluation, custom hooks."""
-    several = get_dist_info()[1] > 1
-    hooks: list[tuple[Any, str]] = []
-    if several and by_epoch:  # an iteration-based run tells its samplers itself
-        hooks.append(({"type": "DistSamplerSeedHook"}, "NORMAL"))
-    if source.values.get("evaluation"):
-        evaluation = {"type": "DistEvalHook" if several else "EvalHook", "by_epoch": by_epoch}
-        evaluation |= source.section("evaluation") | {"dataloader": build_loader(source, "val", seed)}
-        hooks.append((evaluation, "LOW"))
-    return hooks + [(hook, "NORMAL") for hook in source.values.get("custom_hooks") or ()]
 
 
 def _seed(seed: int | None, diff_seed: bool, deterministic: bool) -> int | None:
@@ -290,6 +246,13 @@ def _seed(seed: int | None, diff_seed: bool, deterministic: bool) -> int | None:
     seed = sync_random_seed(seed)
     set_random_seed(seed, deterministic, use_rank_shift=diff_seed)
     return seed
+
+
+def _model(source: Source, device: torch.device) -> nn.Module:
+    config = source.section("model")
+    with source.building("model"):
+        model: nn.Module = build_from_cfg(config, MODELS)
+    return model.to(device)
 
 
 def _parallel(model: nn.Module, source: Source) -> nn.Module:
@@ -316,15 +279,47 @@ def _logger(source: Source) -> logging.Logger:
     return logger
 
 
-def _device(device: str | torch.device | None) -> torch.device:
-    return torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
+def _device(owner: str, device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        why = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{owner}'s device must be a device such as 'cpu' or 'cuda:0', or None, not {device!r} ({why})"
+        ) from None
 
 
-def _path(path: str | os.PathLike[str] | None) -> str | None:
-    return None if path is None else os.fspath(path)
+def _path(source: Source, name: str, argument: str | os.PathLike[str] | None) -> str | None:
+    """Give the path that an argument says, or else the config's key of that name."""
+    if argument is None:
+        return check_path(source.name, name, source.values.get(name), optional=True) or None  # '' is None, as in MMCV
+    path = check_path("build_run", name, argument)
+    if not path:
+        raise ConfigError(f"{name} is an empty path: leave it out, or say which")
+    return path
 
 
-def _latest(folder: str | os.PathLike[str] | None, wanted: bool) -> str | None:
+def _folder(source: Source, argument: str | os.PathLike[str] | None) -> str | None:
+    """Give the work_dir, which must be there or such that it can be made."""
+    folder = _path(source, "work_dir", argument)
+    if folder is None:
+        return None
+    name = "work_dir" if argument is not None else f"{source.name}: work_dir"
+    if re.match(r"[\w.+-]{2,}:/", folder):  # of s3://bucket, a pathlib.Path leaves s3:/bucket
+        raise ConfigError(
+            f"{name} must be a folder of this machine, not {folder!r}: it holds the logs, and checkpoints go to a "
+            "store with checkpoint_config=dict(out_dir='s3://bucket/folder')"
+        )
+    path = Path(folder)
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{name} cannot be {folder!r}, since {there} is a file: choose another folder")
+    return folder
+
+
+def _latest(folder: str | None, wanted: bool) -> str | None:
     if not wanted:
         return None
     if folder is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 import torch
@@ -49,7 +50,7 @@ def build_from_cfg(cfg: Mapping[str, Any], registry: Registry, default_args: Map
     if "type" not in args:
         raise ConfigError(
             f"a config for the {registry.name} registry needs a 'type', the name of what to build; "
-            f"it has {_listed(args)}{nearest('type', map(str, args))}"
+            f"it has {_listed(args)}{_misspelt('type', args)}"
         )
     wanted = args.pop("type")
     if isinstance(wanted, str):
@@ -66,7 +67,7 @@ def build_from_cfg(cfg: Mapping[str, Any], registry: Registry, default_args: Map
     try:
         return target(**args)
     except Exception as error:
-        note = _build_note(target, args, registry)
+        note = f"while building {_full_name(target)} for the {registry.name} registry from {_listed(args)}"
         told = _unknown_argument(error, target, args)
         if told is not None:
             told.add_note(note)
@@ -119,6 +120,7 @@ class Registry:
         self._name = name
         self._scope = scope
         self._module_dict: dict[str, Callable[..., Any]] = {}
+        self._yielding: dict[str, Callable[..., Any]] = {}  # by the name that it gives up when another wants it
         self._children: dict[str, Registry] = {}
         self.parent = parent
         if build_func is None:
@@ -198,17 +200,29 @@ class Registry:
     def register_module(self, name: Registrable) -> Registrable: ...
     @overload
     def register_module(
-        self, name: str | Sequence[str] | None = None, force: bool = False, *, module: Registrable
+        self,
+        name: str | Sequence[str] | None = None,
+        force: bool = False,
+        *,
+        module: Registrable,
+        yields: bool = False,
     ) -> Registrable: ...
     @overload
     def register_module(
-        self, name: str | Sequence[str] | None = None, force: bool = False, module: None = None
+        self,
+        name: str | Sequence[str] | None = None,
+        force: bool = False,
+        module: None = None,
+        *,
+        yields: bool = False,
     ) -> Callable[[Registrable], Registrable]: ...
     def register_module(
         self,
         name: Callable[..., Any] | str | Sequence[str] | None = None,
         force: bool = False,
         module: Callable[..., Any] | None = None,
+        *,
+        yields: bool = False,
     ) -> Any:
         """Register a class or a function, as a decorator or by a call.
 
@@ -216,12 +230,14 @@ class Registry:
             name: the name, or several, in place of the object's own.
             force: replace what already has the name.
             module: the class or function, when called as a function.
+            yields: the next one of the name takes its place without ``force``. Built-ins that MMCV does not have are
+                registered so, since projects written for MMCV have ones of their own by that name.
 
         Returns:
             The class or function itself, or the decorator that takes it.
 
         Raises:
-            RegistryError: the name is taken and ``force`` is off. Nothing is registered then.
+            RegistryError: the name is taken, by what does not yield, and ``force`` is off. Nothing is registered then.
             TypeError: an argument is of the wrong type.
 
         Example:
@@ -232,8 +248,9 @@ class Registry:
         """
         if module is None and _is_registrable(name):  # @REGISTRY.register_module, without parentheses
             name, module = None, name
-        if not isinstance(force, bool):
-            raise TypeError(f"force must be True or False, not {_described(force)}")
+        for flag, value in {"force": force, "yields": yields}.items():
+            if not isinstance(value, bool):
+                raise TypeError(f"{flag} must be True or False, not {_described(value)}")
         if name is None:
             names = None
         elif isinstance(name, str):
@@ -244,24 +261,26 @@ class Registry:
             raise TypeError(f"name must be a str, a sequence of str or None, not {_described(name)}")
 
         def register(module: Registrable) -> Registrable:
-            self._register(module, names, force)
+            self._register(module, names, force, yields)
             return module
 
         return register if module is None else register(module)
 
-    def _register(self, module: Callable[..., Any], names: list[str] | None, force: bool) -> None:
+    def _register(self, module: Callable[..., Any], names: list[str] | None, force: bool, yields: bool) -> None:
         if not _is_registrable(module):
             raise TypeError(f"the {self._name} registry takes a class or a function, not {_described(module)}")
         names = [module.__name__] if names is None else names
         for name in names:
-            if name in self._module_dict and not force:
-                holder = _full_name(self._module_dict[name])
+            holder = self._module_dict.get(name)
+            if holder is not None and holder is not self._yielding.get(name) and not force:
                 raise RegistryError(
-                    f"{name!r} in the {self._name} registry is already {holder}, so it cannot be "
+                    f"{name!r} in the {self._name} registry is already {_full_name(holder)}, so it cannot be "
                     f"{_full_name(module)}; give the new one another name with register_module(name=...), or "
                     "replace the old one with register_module(force=True)"
                 )
         self._module_dict.update(dict.fromkeys(names, module))
+        if yields:
+            self._yielding.update(dict.fromkeys(names, module))
 
     def _add_child(self, child: Registry) -> None:
         if child.scope in self._children:
@@ -309,16 +328,6 @@ def _unknown(wanted: str, registry: Registry) -> str:
     )
 
 
-def _build_note(target: Callable[..., Any], args: Mapping[str, Any], registry: Registry) -> str:
-    """Say what was being built, and which keys it cannot take."""
-    note = f"while building {_full_name(target)} for the {registry.name} registry from {_listed(args)}"
-    taken, others = _arguments(target)
-    for key in () if others else args:
-        if key not in taken:
-            note += f"\n  it takes no {key!r}{nearest(str(key), taken)}"
-    return note
-
-
 def _unknown_argument(error: Exception, target: Callable[..., Any], args: Mapping[str, Any]) -> TypeError | None:
     """Tell of an argument that a class does not take in the words of who asked for the class.
 
@@ -326,7 +335,7 @@ def _unknown_argument(error: Exception, target: Callable[..., Any], args: Mappin
     """
     if not isinstance(error, TypeError):
         return None
-    taken, _ = _arguments(target)
+    taken = arguments_of(target)
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     key = found[1] if found else next(iter(args), "") if str(error).endswith("takes no arguments") else ""
     if key not in args or key in taken:
@@ -337,10 +346,13 @@ def _unknown_argument(error: Exception, target: Callable[..., Any], args: Mappin
     )
 
 
-def _arguments(target: Callable[..., Any]) -> tuple[list[str], bool]:
-    """Give the names that can be given, and whether others can.
+def arguments_of(target: Callable[..., Any]) -> list[str]:
+    """Name the arguments of a class or a function.
 
     Where ``__init__`` has ``**kwargs``, they are taken to reach that of the next base class that has one.
+
+    Args:
+        target: the class or function; of one written in C nothing may be known.
     """
     functions: list[Any] = [target]
     if inspect.isclass(target) and "__new__" not in vars(target):
@@ -350,12 +362,18 @@ def _arguments(target: Callable[..., Any]) -> tuple[list[str], bool]:
         try:
             parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):  # some classes written in C have no signature
-            return list(names), True
+            break
         own = parameters if function is target else parameters[1:]
         names.update((one.name, None) for one in own if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
         if not any(one.kind is one.VAR_KEYWORD for one in own):
-            return list(names), False
-    return list(names), True
+            break
+    return list(names)
+
+
+def _misspelt(wanted: str, keys: Iterable[Any]) -> str:
+    """Say which key looks like the one that is wanted."""
+    found = difflib.get_close_matches(wanted, map(str, keys), n=1, cutoff=0.7)
+    return f"; did you mean {wanted!r} by {found[0]!r}?" if found else ""
 
 
 def _last(key: str) -> str:

@@ -4,6 +4,7 @@ import copy
 import json
 import random
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from mmhooks import ConfigError, EpochBasedRunner, EvalHook, IterBasedRunner, RegistryError
+from mmhooks import HOOKS, ConfigError, EMAHook, EpochBasedRunner, EvalHook, Hook, IterBasedRunner, RegistryError
 from mmhooks.build import RunSpec, build_run, model_and_evaluation
 from mmhooks.checkpoint import read_checkpoint
 from mmhooks.config import Config
@@ -132,12 +133,50 @@ def test_a_val_flow_has_a_loader_in_order(base):
     assert isinstance(spec.loaders[1].sampler, torch.utils.data.SequentialSampler)
 
 
-def test_a_file_gives_its_name_and_text_to_meta(base, tmp_path):
+def test_a_file_gives_its_name_and_values_to_meta(base, tmp_path):
     file = tmp_path / "tiny.py"
     file.write_text("\n".join(f"{key} = {value!r}" for key, value in base.items()))
-    spec = build_run(Config.fromfile(file), device="cpu")
+    cfg = Config.fromfile(file)
+    cfg.merge_from_dict({"optimizer.lr": 0.5})
+    spec = build_run(cfg, device="cpu")
     assert spec.meta["exp_name"] == "tiny.py"
-    assert "BuildNet" in spec.meta["config"]
+    again = tmp_path / "again.py"
+    again.write_text(spec.meta["config"])
+    assert Config.fromfile(again).to_dict() == cfg.to_dict()
+
+
+def test_the_iteration_is_rescaled_by_the_config_in_a_file(base, tmp_path):
+    base["gpu_ids"] = [0, 1]
+    file = tmp_path / "tiny.py"
+    file.write_text("\n".join(f"{key} = {value!r}" for key, value in base.items()))
+    cfg = Config.fromfile(file)
+    assert native(build_run(cfg, work_dir=tmp_path / "work", device="cpu")).iter == 6
+    spec = build_run(cfg, resume_from=tmp_path / "work" / "epoch_2.pth", device="cpu")
+    spec.training_hooks["checkpoint_config"] = None
+    assert native(spec).iter == 12
+
+
+def test_hooks_in_a_config_are_those_that_run(base):
+    class Counts(Hook):
+        def __init__(self):
+            self.lock, self.count = threading.Lock(), 0  # which cannot be copied
+
+        def after_train_iter(self, runner):
+            self.count += 1
+
+    hook = Counts()
+    base["custom_hooks"] = [hook]
+    base["checkpoint_config"] = None
+    native(build_run(base, device="cpu"))
+    assert hook.count == 6
+
+
+def test_a_config_for_several_processes_evaluates_in_one(base):
+    base["evaluation"] = {"metric": "hits", "gpu_collect": True, "tmpdir": "shared", "broadcast_bn_buffer": False}
+    base["checkpoint_config"] = None
+    ((config, _),) = build_run(base, device="cpu").hooks
+    assert config.keys() == {"type", "by_epoch", "metric", "dataloader"}
+    native(build_run(base, device="cpu"))
 
 
 def test_the_projects_modules_are_imported_by_building_alone(base, tmp_path):
@@ -218,6 +257,13 @@ def test_workers_are_seeded_as_mmcvs_projects_do(base):
     assert np.random.rand() == np.random.RandomState(3 + 1).rand()
 
 
+def test_workers_of_the_largest_seed(base):
+    base["data"]["workers_per_gpu"] = 2
+    loader = build_run(base, seed=2**32 - 1, device="cpu").loaders[0]
+    loader.worker_init_fn(1)
+    assert np.random.rand() == np.random.RandomState(0).rand()
+
+
 @pytest.mark.parametrize(
     ("length", "expected"),
     [
@@ -282,7 +328,7 @@ def test_keys_that_nothing_knows_are_left_alone(base):
 # what is refused ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["model", "data", "optimizer"])
+@pytest.mark.parametrize("key", ["model", "data", "optimizer", "optimizer_config"])
 def test_a_missing_key_is_named_with_the_file(base, tmp_path, key):
     file = tmp_path / "broken.py"
     file.write_text("\n".join(f"{name} = {value!r}" for name, value in without(base, key).items()))
@@ -293,16 +339,31 @@ def test_a_missing_key_is_named_with_the_file(base, tmp_path, key):
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        ({"modle": 1, "model": None}, ConfigError, "did you mean"),
+        ({"model": None}, ConfigError, "^the config: model must be a dict, not None$"),
+        ({"data": None}, ConfigError, "^the config: data must be a dict, not None$"),
+        ({"data": {"samples_per_gpu": 1, "train": None}}, ConfigError, r"data\.train must be a dict, not None$"),
+        ({"optimizer": None}, ConfigError, "^the config: optimizer must be a dict, not None$"),
         ({"model": ["BuildNet"]}, ConfigError, "model must be a dict"),
         ({"model": {"type": "BuildNett"}}, RegistryError, "did you mean 'BuildNet'"),
         ({"workflow": [("val", 1)]}, ConfigError, "never trains"),
         ({"workflow": ["train"]}, ConfigError, "a flow of the workflow"),
         ({"workflow": 1}, ConfigError, "workflow must be a list"),
+        ({"workflow": [("train", True)]}, ConfigError, r"^the config: a flow .* not \('train', True\)"),
+        ({"workflow": [("train", 1), ("val", -1)]}, ConfigError, r"0 \(never\) or more, not \('val', -1\)"),
         ({"runner": {"type": "EpochBasedRuner", "max_epochs": 1}}, ConfigError, "did you mean 'EpochBasedRunner'"),
         ({"runner": {"type": "EpochBasedRunner", "max_iters": 1}}, ConfigError, "how long to train"),
         ({"runner": None}, ConfigError, "how long to train"),
+        (
+            {"runner": {"type": "EpochBasedRunner", "max_epochs": 1, "max_epoch": 5}},
+            ConfigError,
+            "runner takes type, max_epochs, max_iters, not 'max_epoch'; did you mean 'max_epochs'",
+        ),
         ({"fp16": 512.0}, ConfigError, "fp16 must be a dict"),
+        (
+            {"fp16": {"type": "OptimizerHook", "grad_clip": None}},
+            ConfigError,
+            r"fp16 has .* no type: .* write optimizer_config=dict\(type='OptimizerHook', grad_clip=None\)",
+        ),
         (
             {"fp16": {"loss_scale": 512.0}, "optimizer_config": {"type": "OptimizerHook"}},
             ConfigError,
@@ -314,6 +375,35 @@ def test_a_missing_key_is_named_with_the_file(base, tmp_path, key):
         ({"log_level": "LOUD"}, ConfigError, "log_level='LOUD'"),
         ({"custom_imports": {"imports": ["no_such_module"]}}, ConfigError, "names 'no_such_module'"),
         ({"custom_imports": [1]}, ConfigError, "names of modules"),
+        ({"custom_imports": [""]}, ConfigError, "names of modules such as 'my_package.my_module', not ''"),
+        ({"custom_imports": ".build_project"}, ConfigError, "names of modules .* not '.build_project'"),
+        ({"custom_imports": 5}, ConfigError, r"custom_imports must be a list such as \['my_package.*not 5"),
+        ({"custom_imports": {"imports": 5}}, ConfigError, "custom_imports must be a list such as .*not 5"),
+        (
+            {"custom_imports": {"import_": ["build_project"]}},
+            ConfigError,
+            "custom_imports takes imports, allow_failed_imports, not 'import_'; did you mean 'imports'",
+        ),
+        (
+            {"custom_imports": {"imports": ["build_project"], "allow_failed_imports": "no"}},
+            ConfigError,
+            "allow_failed_imports must be True or False, not 'no'",
+        ),
+        ({"custom_hooks": 5}, ConfigError, r"custom_hooks must be a list of hooks such as \[dict\(type=.*not 5"),
+        ({"custom_hooks": [{"type": "EMAHook"}, None]}, ConfigError, r"custom_hooks\[1\] must be a dict .*not None"),
+        (
+            {"custom_hooks": [{"type": "EMAHook", "priority": None}]},
+            ConfigError,
+            r"custom_hooks\[0\]: priority must be an integer, a name or a Priority, not NoneType",
+        ),
+        ({"custom_hooks": {"type": "EMAHook", "priority": "HIHG"}}, ConfigError, "custom_hooks: .*did you mean 'HIGH'"),
+        ({"evaluation": 5}, ConfigError, "^the config: evaluation must be a dict, not 5"),
+        ({"evaluation": {"priority": None}}, ConfigError, "evaluation: priority must be an integer"),
+        ({"work_dir": 5}, ConfigError, r"^the config's work_dir must be a path \(str or pathlib.Path\) or None, not 5"),
+        ({"work_dir": "s3://a/b"}, ConfigError, "^the config: work_dir must be a folder of this machine"),
+        ({"work_dir": f"{__file__}/work"}, ConfigError, "^the config: work_dir cannot be .* is a file"),
+        ({"load_from": 5}, ConfigError, "^the config's load_from must be a path"),
+        ({"resume_from": 5}, ConfigError, "^the config's resume_from must be a path"),
         ({"data": {"train": {"type": "BuildSet"}}}, ConfigError, r"data\.samples_per_gpu"),
         ({"data": {"samples_per_gpu": 1}}, ConfigError, r"data\.train"),
         ({"optimizer": {"type": "SGD", "lr": 1, "paramwise_cfg": [1]}}, TypeError, "paramwise_cfg must be a dict"),
@@ -322,6 +412,115 @@ def test_a_missing_key_is_named_with_the_file(base, tmp_path, key):
 def test_mistakes_say_what_to_write(base, change, error, says):
     with pytest.raises(error, match=says):
         build_run({**base, **change}, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            {"work_dir": "s3://a/b"},
+            r"^work_dir must be a folder of this machine, .*checkpoint_config=dict\(out_dir='s3",
+        ),
+        ({"work_dir": Path("s3://a/b")}, "^work_dir must be a folder of this machine, not 's3:/a/b'"),
+        ({"work_dir": "file:///tmp/work"}, "^work_dir must be a folder of this machine"),
+        ({"work_dir": __file__}, "^work_dir cannot be .* is a file: choose another folder"),
+        ({"work_dir": ""}, "work_dir is an empty path"),
+        ({"load_from": ""}, "load_from is an empty path: leave it out, or say which"),
+        ({"load_from": 0}, "build_run's load_from must be a path"),
+        ({"resume_from": ""}, "resume_from is an empty path"),
+        ({"resume_from": False}, "build_run's resume_from must be a path"),
+        ({"auto_resume": "x"}, "build_run's auto_resume must be True or False, not 'x'"),
+        ({"diff_seed": 1}, "build_run's diff_seed must be True or False, not 1"),
+        ({"deterministic": None}, "build_run's deterministic must be True or False, not None"),
+        ({"device": "gpu"}, "build_run's device must be a device such as 'cpu' or 'cuda:0', or None, not 'gpu' "),
+        ({"device": 0.5}, "build_run's device must be a device such as .* not 0.5 "),
+    ],
+)
+def test_arguments_of_a_wrong_kind(base, arguments, says):
+    with pytest.raises(ConfigError, match=says):
+        build_run(base, **arguments)
+
+
+@pytest.mark.parametrize("key", ["load_from", "resume_from", "work_dir"])
+def test_an_empty_path_in_a_config_is_none(base, key):
+    assert getattr(build_run({**base, key: ""}, device="cpu"), key) is None
+
+
+@pytest.mark.parametrize("hook", [{"type": "EMAHook"}, EMAHook(), [EMAHook()], (EMAHook(),)])
+def test_custom_hooks_may_be_objects(base, hook):
+    assert [priority for _, priority in build_run({**base, "custom_hooks": hook}, device="cpu").hooks] == ["NORMAL"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says", "place"),
+    [
+        ({"model": {"type": 5}}, TypeError, "type must be a registered name", "model of the config"),
+        ({"model": {"type": "BuildNett"}}, RegistryError, "did you mean 'BuildNet'", "model of the config"),
+        ({"model": {"type": "BuildNet", "widht": 1}}, TypeError, "did you mean 'width'", "model of the config"),
+        (
+            {"data": {"samples_per_gpu": 4, "train": {"type": 5}}},
+            TypeError,
+            "type must be a registered name",
+            "data.train of the config",
+        ),
+        ({"optimizer": {"type": "SDG", "lr": 1}}, RegistryError, "did you mean 'SGD'", "optimizer of the config"),
+    ],
+)
+def test_what_cannot_be_built_is_told_with_its_key(base, change, error, says, place):
+    with pytest.raises(error, match=says) as caught:
+        build_run({**base, **change}, device="cpu")
+    assert caught.value.__notes__[-1] == f"while building {place}"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        (
+            {"lr_config": "step"},
+            ConfigError,
+            r"lr_config must be a dict such as lr_config=dict\(policy='step'.*not 'step'",
+        ),
+        ({"lr_config": {"policy": "stepp", "step": 1}}, RegistryError, "lr_config has the policy 'stepp'"),
+        ({"optimizer_config": {"type": 5}}, TypeError, "type must be a registered name"),
+        ({"log_config": {"hooks": [5]}}, ConfigError, r"log_config\.hooks\[0\] must be a dict such as"),
+        ({"custom_hooks": [{"type": "EMAHook", "momentumm": 1}]}, TypeError, "did you mean 'momentum'"),
+    ],
+)
+def test_a_hook_that_cannot_be_registered_is_told_with_the_file(base, tmp_path, change, error, says):
+    file = tmp_path / "broken.py"
+    file.write_text("\n".join(f"{name} = {value!r}" for name, value in {**base, **change}.items()))
+    with pytest.raises(error, match=says) as caught:
+        native(build_run(Config.fromfile(file), device="cpu"))
+    assert caught.value.__notes__[-1] == f"while building the hooks of {file}"
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("intervall", "interval"), ("save_bst", "save_best"), ("metirc", "metric"), ("zero_count", "zero_counts")],
+)
+def test_a_misspelt_key_of_the_evaluation_is_a_warning(base, caplog, key, meant):
+    with caplog.at_level("WARNING", "mmhooks"):
+        build_run({**base, "evaluation": {key: 1}}, device="cpu")
+    assert f"the config: evaluation.{key} goes to dataset.evaluate; did you mean '{meant}'?" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["metric", "metrics", "classwise", "jsonfile_prefix", "out_dir", "priority"])
+def test_other_keys_of_the_evaluation_are_not(base, caplog, key):
+    with caplog.at_level("WARNING", "mmhooks"):
+        build_run({**base, "evaluation": {key: "LOW"}}, device="cpu")
+    assert not caplog.text
+
+
+def test_an_evaluation_of_the_projects_own_takes_the_place_of_ours(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(HOOKS, "_module_dict", dict(HOOKS.module_dict))
+
+    @HOOKS.register_module(name="EvalHook")
+    class Own(EvalHook):
+        pass
+
+    spec = build_run({**base, "evaluation": {"metric": "hits"}}, device="cpu")
+    assert "Own" in names(spec, tmp_path)
+    assert type(model_and_evaluation({**base, "evaluation": {"metric": "hits"}}, device="cpu")[1]) is Own
 
 
 def test_an_import_that_may_fail_is_a_warning(base, caplog):
@@ -343,6 +542,28 @@ def test_a_model_is_judged_over_test_or_else_val(base, test, size):
     assert type(model).__name__ == "BuildNet"
     assert len(evaluation.dataloader.dataset) == size
     assert evaluation.eval_kwargs == {"metric": "right"}
+
+
+def test_the_priority_of_an_evaluation_is_not_for_the_data_set(base):
+    base["evaluation"] = {"metric": "right", "priority": "LOW"}
+    assert model_and_evaluation(base, device="cpu")[1].eval_kwargs == {"metric": "right"}
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "says"),
+    [
+        (5, "^the config: evaluation must be a dict, not 5"),
+        ({"type": dict}, "type of evaluation must be a subclass of mmhooks.EvalHook, not builtins.dict"),
+    ],
+)
+def test_what_is_no_evaluation_is_refused(base, evaluation, says):
+    with pytest.raises(ConfigError, match=says):
+        model_and_evaluation({**base, "evaluation": evaluation}, device="cpu")
+
+
+def test_a_model_is_judged_on_a_device(base):
+    with pytest.raises(ConfigError, match="model_and_evaluation's device must be a device"):
+        model_and_evaluation(base, device="gpu")
 
 
 # drivers ------------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmhooks import Hook
 from mmhooks.errors import ConfigError, MMHooksError, RegistryError
-from mmhooks.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS, RUNNERS, Registry, build_from_cfg
+from mmhooks.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS, RUNNERS, Registry, arguments_of, build_from_cfg
 
 
 class Net:
@@ -80,6 +81,44 @@ def test_a_taken_name_is_an_error_that_names_both(registry: Registry) -> None:
     assert registry.get("Net") is rival
 
 
+def test_what_yields_gives_its_name_to_the_next_one(registry: Registry) -> None:
+    built_in, own, third = (type("Late", (), {"home": home}) for home in range(3))
+    assert registry.register_module(yields=True)(built_in) is built_in
+    assert registry.build({"type": "Late"}).home == 0  # as long as nobody wants the name
+    registry.register_module(module=own)
+    assert registry.build({"type": "Late"}).home == 1
+    with pytest.raises(RegistryError, match="'Late' in the net registry is already"):
+        registry.register_module(module=third)
+    with pytest.raises(RegistryError, match="'Net' in the net registry is already"):
+        registry.register_module(name="Net", module=third, yields=True)  # it takes nothing by itself
+    assert registry.get("Late") is own
+
+
+def test_of_several_names_each_yields_by_itself(registry: Registry) -> None:
+    registry.register_module(name=["a", "b"], module=Net, yields=True)
+    registry.register_module(name="b", module=count)
+    assert (registry.get("a"), registry.get("b")) == (Net, count)
+    registry.register_module(name="a", module=count, force=True)
+    with pytest.raises(RegistryError, match="'a' in the net registry"):
+        registry.register_module(name="a", module=Net)
+
+
+@pytest.mark.parametrize("name", ["CheckInvalidLossHook", "EvalHook", "DistEvalHook"])
+def test_hooks_that_mmcv_lacks_leave_their_names_to_a_project(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert HOOKS.module_dict[name].__module__.startswith("mmhooks.hooks.")
+    monkeypatch.setattr(HOOKS, "_module_dict", dict(HOOKS.module_dict))
+    own = type(name, (Hook,), {})
+    HOOKS.register_module(module=own)
+    assert type(HOOKS.build({"type": name})) is own
+    with pytest.raises(RegistryError, match=f"'{name}' in the hook registry is already"):
+        HOOKS.register_module(module=type(name, (Hook,), {}))
+
+
+def test_hooks_of_mmcv_keep_theirs() -> None:
+    with pytest.raises(RegistryError, match="'EMAHook' in the hook registry is already"):
+        HOOKS.register_module(module=type("EMAHook", (Hook,), {}))
+
+
 def test_of_several_names_none_is_registered_when_one_is_taken(registry: Registry) -> None:
     with pytest.raises(RegistryError, match="'count'"):
         registry.register_module(name=["fresh", "count"], module=Net)
@@ -93,6 +132,7 @@ def test_of_several_names_none_is_registered_when_one_is_taken(registry: Registr
         ({"module": partial(count)}, "class or a function"),
         ({"module": len}, "class or a function"),
         ({"module": Net, "force": 1}, r"force must be True or False, not 1 \(int\)"),
+        ({"module": Net, "yields": 1}, r"yields must be True or False, not 1 \(int\)"),
         ({"module": Net, "name": 5}, r"name must be a str, .* not 5 \(int\)"),
         ({"module": Net, "name": ["a", 1]}, "name must be a str"),
         ({"module": Net, "name": {"a"}}, "name must be a str"),
@@ -270,10 +310,14 @@ def test_a_suggestion_is_a_key_that_works_from_there(scope: str, wanted: str, su
 
 
 def test_missing_type_names_the_keys(registry: Registry) -> None:
-    with pytest.raises(ConfigError, match=r"net registry needs a 'type'.* keys 'typ', 'width'; .*'typ'"):
+    with pytest.raises(ConfigError, match=r"net registry needs a 'type'.* keys 'typ', 'width'; .*'type' by 'typ'"):
         registry.build({"typ": "Net", "width": 2})
     with pytest.raises(ValueError, match="it has no keys"):
         registry.build({})
+    with pytest.raises(ConfigError, match=r"keys 'tpye'; did you mean 'type' by 'tpye'\?$"):
+        registry.build({"tpye": "Net"})
+    with pytest.raises(ConfigError, match=r"it has the keys 'step', 'width'$"):
+        registry.build({"step": 1, "width": 2})
 
 
 @pytest.mark.parametrize("wrong", [3, None, len, partial(count)])
@@ -304,9 +348,17 @@ def test_a_failing_constructor_keeps_its_exception(registry: Registry) -> None:
 def test_a_key_that_the_class_does_not_take(registry: Registry) -> None:
     with pytest.raises(TypeError, match="widht") as caught:
         registry.build({"type": "Net", "widht": 2, "depth": 3})
+    assert "did you mean 'width'?" in str(caught.value)
+    assert caught.value.__notes__ == [
+        f"while building {__name__}.Net for the net registry from the keys 'widht', 'depth'"
+    ]
+
+
+def test_another_error_is_not_laid_to_keys_that_the_class_passes_on(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match="interval must be a positive integer, not 0") as caught:
+        HOOKS.build({"type": "EvalHook", "interval": 0, "metric": "bbox", "dataloader": []})
     [note] = caught.value.__notes__
-    assert f"{__name__}.Net" in note
-    assert note.endswith("it takes no 'widht'; did you mean 'width'?")
+    assert note.endswith("from the keys 'interval', 'metric', 'dataloader'")
 
 
 class Rooted:
@@ -378,6 +430,20 @@ def test_classes_without_a_signature_get_a_note_too(registry: Registry) -> None:
 
 
 # --- the registries of mmhooks --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        (Net, ["width", "depth"]),
+        (count, ["width"]),
+        (Top, ["height", "width", "depth"]),
+        (Rooted, ["depth"]),
+        (type, []),
+    ],
+)
+def test_the_arguments_of_a_class(target: Any, names: list[str]) -> None:
+    assert arguments_of(target) == names
 
 
 def test_own_registries() -> None:

@@ -39,7 +39,8 @@ def train(
     config: Annotated[Path, typer.Argument(help="An MMCV-style config file.")],
     driver: Annotated[str, typer.Option(help="What runs the loop: native or lightning.")] = "native",
     work_dir: Annotated[
-        Path | None, typer.Option(help="Folder of checkpoints and logs. [default: work_dirs/<name of the config>]")
+        str | None,  # a Path would turn s3://bucket into s3:/bucket, a folder
+        typer.Option(metavar="PATH", help="Folder of checkpoints and logs. [default: work_dirs/<name of the config>]"),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="In place of the config's seed.")] = None,
     diff_seed: Annotated[bool, typer.Option("--diff-seed", help="Add the rank of a process to its seed.")] = False,
@@ -69,12 +70,14 @@ def train(
     cfg = read(config, cfg_options)
     if local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(local_rank))
+    if work_dir is None and not cfg.get("work_dir"):
+        work_dir = str(Path("work_dirs") / config.stem)
     with launched(launcher, **_dist_params(cfg)):
         console = Console(quiet=get_dist_info()[0] != 0)
         with logging_to(console):
             spec = build_run(
                 cfg,
-                work_dir=work_dir or cfg.get("work_dir") or Path("work_dirs") / config.stem,
+                work_dir=work_dir,
                 seed=seed,
                 diff_seed=diff_seed,
                 deterministic=deterministic,

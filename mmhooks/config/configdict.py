@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -90,12 +89,12 @@ def wrap(value: Any) -> Any:
 
 
 def unwrap(value: Any) -> Any:
-    """Copy a value with plain dicts in place of ConfigDicts."""
+    """Copy dicts, lists and tuples, with plain dicts in place of ConfigDicts; what is none of these stays itself."""
     if isinstance(value, dict):
         return {key: unwrap(item) for key, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)(unwrap(item) for item in value)
-    return copy.deepcopy(value)
+    return value
 
 
 def missing(owner: str, name: str, keys: Iterable[Any]) -> str:

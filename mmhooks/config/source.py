@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pprint import pformat
 from typing import Any
 
 from mmhooks.config.config import Config
@@ -17,18 +19,20 @@ class Source:
     Attributes:
         values: the config's values, a copy of them.
         name: its file, or ``"the config"``.
-        text: its text, with that of its bases.
     """
 
     values: dict[str, Any]
     name: str
-    text: str
 
     @classmethod
     def of(cls, cfg: Config | Mapping[str, Any]) -> Source:
         """Take the values of a config, or of a dict that is one."""
         config = cfg if isinstance(cfg, Config) else Config(cfg)
-        return cls(config.to_dict(), config.filename or "the config", config.text)
+        return cls(config.to_dict(), config.filename or "the config")
+
+    def text(self) -> str:
+        """Write the values out as a config, options laid over it included."""
+        return "".join(f"{key} = {pformat(value, width=120, sort_dicts=False)}\n" for key, value in self.values.items())
 
     def section(self, key: str) -> dict[str, Any]:
         """Give the dict of a key, which may be one inside another: ``"data.train"``.
@@ -37,10 +41,48 @@ class Source:
             ConfigError: it is not there, or no dict.
         """
         found: Any = self.values
+        path = ""
         for part in key.split("."):
-            if part not in found or found[part] is None:
+            if part not in found:
                 raise ConfigError(f"{self.name} has no {key!r}{nearest(part, map(str, found))}")
-            found = found[part]
+            found, path = found[part], f"{path}.{part}".lstrip(".")
             if not isinstance(found, dict):
-                raise ConfigError(f"{self.name}: {key} must be a dict, not {found!r:.60} ({type(found).__name__})")
+                given = "None" if found is None else f"{found!r:.60} ({type(found).__name__})"
+                raise ConfigError(f"{self.name}: {path} must be a dict, not {given}")
         return dict(found)
+
+    @contextmanager
+    def building(self, key: str) -> Iterator[None]:
+        """Let an error in what is built meanwhile say which key of which file it is built from."""
+        with built_from(f"{key} of {self.name}"):
+            yield
+
+
+@contextmanager
+def built_from(place: str) -> Iterator[None]:
+    """Let an error in what is built meanwhile say where that is described.
+
+    Args:
+        place: a key of a file, or what is in it.
+    """
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"while building {place}")
+        raise
+
+
+def check_keys(where: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse keys of a config that nothing reads.
+
+    Args:
+        where: the file and the key, for the message.
+        given: the dict of that key.
+        known: the keys that it may have.
+
+    Raises:
+        ConfigError: it has another one.
+    """
+    for key in given:
+        if key not in known:
+            raise ConfigError(f"{where} takes {', '.join(known)}, not {key!r}{nearest(str(key), known)}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 import torch.distributed as dist
 
+from mmhooks.checks import check_flag
 from mmhooks.distributed.ranks import get_dist_info
 from mmhooks.errors import ConfigError
 
@@ -27,8 +28,9 @@ def allreduce_params(params: Iterable[torch.Tensor], coalesce: bool = True, buck
             not positive): all that has one dtype.
 
     Raises:
-        ConfigError: ``bucket_size_mb`` is no number.
+        ConfigError: ``coalesce`` is not True or False, or ``bucket_size_mb`` is no number.
     """
+    check_flag("allreduce_params", "coalesce", coalesce)
     _average([param.data for param in params], coalesce, bucket_size_mb)
 
 
@@ -41,8 +43,9 @@ def allreduce_grads(params: Iterable[torch.Tensor], coalesce: bool = True, bucke
         bucket_size_mb: see `allreduce_params`.
 
     Raises:
-        ConfigError: ``bucket_size_mb`` is no number.
+        ConfigError: ``coalesce`` is not True or False, or ``bucket_size_mb`` is no number.
     """
+    check_flag("allreduce_grads", "coalesce", coalesce)
     grads = [param.grad.data for param in params if param.requires_grad and param.grad is not None]
     _average(grads, coalesce, bucket_size_mb)
 

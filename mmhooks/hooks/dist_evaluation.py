@@ -20,7 +20,7 @@ from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(yields=True)
 class DistEvalHook(EvalHook):
     """Evaluate in several processes, each of which tests its share of the samples.
 

@@ -15,7 +15,7 @@ from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(yields=True)
 class CheckInvalidLossHook(Hook):
     """End the run with an error when the loss is infinite or not a number.
 

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmhooks.checks import check_count
 from mmhooks.dispatch import CallTable, HookList
-from mmhooks.errors import ConfigError, nearest
+from mmhooks.errors import ConfigError, RegistryError, nearest
 from mmhooks.priority import Priority
 from mmhooks.registry import HOOKS, build_from_cfg
+from mmhooks.runner.checks import check_custom_hooks, check_hook
 
 HookOrConfig = Any  # a hook, a dict(type=...), or None
+
+_EXAMPLES = {
+    "lr_config": "dict(policy='step', step=[8, 11])",
+    "momentum_config": "dict(policy='step', step=[8, 11])",
+    "optimizer_config": "dict(grad_clip=dict(max_norm=35))",
+    "checkpoint_config": "dict(interval=1)",
+    "timer_config": "dict(type='IterTimerHook')",
+    "profiler_config": "dict(profile_iters=1)",
+}
+_LOG_KEYS = ("interval", "hooks")
 
 
 class HookRegistration:
@@ -70,27 +82,28 @@ class HookRegistration:
 
     def register_lr_hook(self, lr_config: HookOrConfig) -> None:
         """Register an lr updater: a hook, or a config whose ``policy='step'`` names a StepLrUpdaterHook."""
-        self._register(_with_policy(lr_config, "lr_config", "LrUpdaterHook"), "VERY_HIGH")
+        self._register("lr_config", _with_policy(lr_config, "lr_config", "LrUpdaterHook"), "VERY_HIGH")
 
     def register_momentum_hook(self, momentum_config: HookOrConfig) -> None:
         """Register a momentum updater: a hook, or a config with a ``policy``."""
-        self._register(_with_policy(momentum_config, "momentum_config", "MomentumUpdaterHook"), "HIGH")
+        config = _with_policy(momentum_config, "momentum_config", "MomentumUpdaterHook")
+        self._register("momentum_config", config, "HIGH")
 
     def register_optimizer_hook(self, optimizer_config: HookOrConfig) -> None:
         """Register what turns the loss into a step: a hook, or a config (an OptimizerHook by default)."""
-        self._register(_with_type(optimizer_config, "OptimizerHook"), "ABOVE_NORMAL")
+        self._register("optimizer_config", _with_type(optimizer_config, "OptimizerHook"), "ABOVE_NORMAL")
 
     def register_checkpoint_hook(self, checkpoint_config: HookOrConfig) -> None:
         """Register what saves checkpoints: a hook, or a config (a CheckpointHook by default)."""
-        self._register(_with_type(checkpoint_config, "CheckpointHook"), "NORMAL")
+        self._register("checkpoint_config", _with_type(checkpoint_config, "CheckpointHook"), "NORMAL")
 
     def register_timer_hook(self, timer_config: HookOrConfig) -> None:
         """Register what measures the time of iterations: a hook, or a config."""
-        self._register(timer_config, "LOW")
+        self._register("timer_config", timer_config, "LOW")
 
     def register_profiler_hook(self, profiler_config: HookOrConfig) -> None:
         """Register a profiler: a hook, or a config (a ProfilerHook by default)."""
-        self._register(_with_type(profiler_config, "ProfilerHook"), "NORMAL")
+        self._register("profiler_config", _with_type(profiler_config, "ProfilerHook"), "NORMAL")
 
     def register_logger_hooks(self, log_config: Mapping[str, Any] | None) -> None:
         """Register loggers.
@@ -112,12 +125,13 @@ class HookRegistration:
             self.register_hook(hook, "VERY_LOW")
 
     def register_custom_hooks(self, custom_config: Any) -> None:
-        """Register the user's own hooks: a hook, a config with or without ``priority``, or a list of these."""
-        if custom_config is None:
-            return
-        items = custom_config if isinstance(custom_config, (list, tuple)) else [custom_config]
-        for item in items:
-            self.register_hook(item)
+        """Register the user's own hooks: a hook, a config with or without ``priority``, or a list of these.
+
+        Raises:
+            ConfigError: one of them is something else, or has a priority that is none.
+        """
+        for hook in check_custom_hooks("custom_hooks", custom_config):
+            self.register_hook(hook)
 
     def register_training_hooks(
         self,
@@ -142,6 +156,10 @@ class HookRegistration:
             momentum_config: see `register_momentum_hook`.
             timer_config: see `register_timer_hook`.
             custom_hooks_config: see `register_custom_hooks`.
+
+        Raises:
+            ConfigError: a config that cannot be used; says which.
+            RegistryError: a type or a policy that nobody registered.
         """
         if not self.by_epoch:
             lr_config = _by_iteration(lr_config)
@@ -157,8 +175,9 @@ class HookRegistration:
         self.register_logger_hooks(log_config)
         self.register_custom_hooks(custom_hooks_config)
 
-    def _register(self, config: HookOrConfig, priority: str) -> None:
+    def _register(self, argument: str, config: HookOrConfig, priority: str) -> None:
         if config is not None:
+            check_hook(argument, config, f"{argument}={_EXAMPLES[argument]}")
             hook = build_from_cfg(config, HOOKS) if isinstance(config, Mapping) else config
             self.register_hook(hook, priority)
 
@@ -171,7 +190,7 @@ def _by_iteration(config: HookOrConfig) -> HookOrConfig:
     return {"by_epoch": False, **config} if isinstance(config, Mapping) else config
 
 
-def _log_config(config: Any) -> tuple[Any, Sequence[HookOrConfig]]:
+def _log_config(config: Any) -> tuple[int, Sequence[HookOrConfig]]:
     """Read a log_config: the interval, and the loggers."""
     example = "log_config=dict(interval=10, hooks=[dict(type='TextLoggerHook')])"
     if not isinstance(config, Mapping):
@@ -185,10 +204,9 @@ def _log_config(config: Any) -> tuple[Any, Sequence[HookOrConfig]]:
     loggers = config.get("hooks", ())
     if not isinstance(loggers, (list, tuple)):
         raise ConfigError(f"the hooks of log_config must be a list as in {example}, not {loggers!r}")
-    return config.get("interval", 10), loggers
-
-
-_LOG_KEYS = ("interval", "hooks")
+    for index, logger in enumerate(loggers):
+        check_hook(f"log_config.hooks[{index}]", logger, "dict(type='TextLoggerHook')")
+    return check_count("log_config", "interval", config.get("interval", 10)), loggers
 
 
 def _with_policy(config: HookOrConfig, argument: str, suffix: str) -> HookOrConfig:
@@ -200,11 +218,24 @@ def _with_policy(config: HookOrConfig, argument: str, suffix: str) -> HookOrConf
         policy = config.pop("policy")
     except KeyError:
         raise ConfigError(
-            f"{argument} needs a policy, such as {argument}=dict(policy='step', step=[8, 11]); "
+            f"{argument} needs a policy, such as {argument}={_EXAMPLES[argument]}; "
             f"it has {', '.join(map(repr, config)) or 'no keys'}"
         ) from None
     if not isinstance(policy, str):
         raise ConfigError(f"the policy in {argument} must be a name such as 'step', not {policy!r}")
-    if policy == policy.lower():
-        policy = policy.title()
-    return {**config, "type": policy + suffix}
+    kind = (policy.title() if policy == policy.lower() else policy) + suffix
+    if HOOKS.get(kind) is None:
+        stems = [name.removesuffix(suffix) for name in HOOKS.module_dict if name.endswith(suffix)]
+        known = [_policy(stem) for stem in stems if stem]
+        raise RegistryError(
+            f"{argument} has the policy {policy!r}, which nobody registered"
+            f"{nearest(policy, known) or '; there are ' + ', '.join(known) + '.'} "
+            f"A policy 'step' is the hook Step{suffix}: one of your own gets in with @HOOKS.register_module() on a "
+            f"class {kind} in a module that the config imports: custom_imports=dict(imports=['my_package.my_module'])"
+        )
+    return {**config, "type": kind}
+
+
+def _policy(stem: str) -> str:
+    """Write a policy as configs do: 'step', since that is Step, but 'CosineAnnealing'."""
+    return stem.lower() if stem == stem.title() else stem

@@ -140,7 +140,9 @@ def test_several_values_after_one_option(written, read):
 
 def test_options_reach_the_config(tmp_path):
     file = tmp_path / "c.py"
-    file.write_text("model = dict(type='Nowhere')\nrunner = dict(max_epochs=1)\ndata = dict()\n")
+    file.write_text(
+        "model = dict(type='Nowhere')\nrunner = dict(max_epochs=1)\ndata = dict()\noptimizer_config = dict()\n"
+    )
     result = call("train", file, "--cfg-options", "a=1", "model.type=Elsewhere")
     assert result.exit_code == 1
     assert "'Elsewhere' is not in the model registry" in result.output
@@ -182,6 +184,107 @@ def test_an_error_is_one_line_on_stderr(words, says):
     assert result.stderr.startswith("error: ")
     assert says in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("model=None", "model must be a dict, not None"),
+        ("data=None", "data must be a dict, not None"),
+        ("optimizer=None", "optimizer must be a dict, not None"),
+        ("lr_config=step", "lr_config must be a dict such as lr_config=dict(policy='step', step=[8, 11]), or a hook"),
+        ("lr_config.policy=stepp", "lr_config has the policy 'stepp', which nobody registered; did you mean 'step'"),
+        ("optimizer_config=5", "optimizer_config must be a dict such as optimizer_config=dict(grad_clip="),
+        ("checkpoint_config=x", "checkpoint_config must be a dict such as checkpoint_config=dict(interval=1)"),
+        ("momentum_config=5", "momentum_config must be a dict such as momentum_config=dict(policy="),
+        ("log_config=5", "log_config must be a dict such as log_config=dict(interval=10"),
+        ("log_config.hooks=[5]", "log_config.hooks[0] must be a dict such as dict(type='TextLoggerHook')"),
+        ("log_config.interval=x", "log_config's interval must be a positive integer, not 'x'"),
+        ("custom_hooks=[None]", "custom_hooks[0] must be a dict such as dict(type='EMAHook'"),
+        ("custom_hooks=5", "custom_hooks must be a list of hooks such as [dict(type='EMAHook'"),
+        ("custom_hooks.0.priority=None", "custom_hooks[0]: priority must be an integer, a name or a Priority"),
+        ("custom_hooks.0.type=5", "type must be a registered name, a class or a function, not 5"),
+        ("custom_imports=5", "custom_imports must be a list such as ['my_package.my_module']"),
+        ("custom_imports=['']", "custom_imports takes names of modules such as 'my_package.my_module', not ''"),
+        ("custom_imports.import_=[a]", "custom_imports takes imports, allow_failed_imports, not 'import_'"),
+        ("custom_imports.allow_failed_imports=no", "allow_failed_imports must be True or False, not 'no'"),
+        ("work_dir=5", "work_dir must be a path (str or pathlib.Path) or None, not 5"),
+        ("work_dir=s3://a/b", "work_dir must be a folder of this machine, not 's3://a/b'"),
+        ("load_from=5", "load_from must be a path (str or pathlib.Path) or None, not 5"),
+        ("resume_from=5", "resume_from must be a path (str or pathlib.Path) or None, not 5"),
+        ("model.type=5", "type must be a registered name, a class or a function, not 5"),
+        ("data.train.type=5", "type must be a registered name, a class or a function, not 5"),
+        ("optimizer.type=5", "type must be a registered name, a class or a function, not 5"),
+        ("evaluation=5", "evaluation must be a dict, not 5"),
+        ("evaluation.type=5", "type must be a registered name, a class or a function, not 5"),
+        ("evaluation.priority=None", "evaluation: priority must be an integer, a name or a Priority"),
+        ("runner.max_epoch=5", "runner takes type, max_epochs, max_iters, not 'max_epoch'; did you mean 'max_epochs'"),
+        ("fp16.type=OptimizerHook", "write optimizer_config=dict(type='OptimizerHook') in place of fp16"),
+        ("workflow=[(train,1),(val,-1)]", "0 (never) or more, not ('val', -1)"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_told_with_key_and_file(option, says):
+    result = call("train", CONFIG, "--cfg-options", option)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert says in result.stderr
+    assert str(CONFIG) in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_error_of_the_evaluation_is_not_laid_to_its_metric():
+    result = call("train", CONFIG, "--cfg-options", "evaluation.interval=0")
+    assert result.exit_code == 1
+    assert "EvalHook's interval must be a positive integer, not 0" in result.stderr
+    assert "did you mean" not in result.stderr
+
+
+def test_a_misspelt_type_is_named(tmp_path):
+    file = tmp_path / "c.py"
+    file.write_text(f"_base_ = {str(CONFIG)!r}\ncustom_hooks = [dict(tpye='EMAHook')]\n")
+    result = call("train", file)
+    assert result.exit_code == 1
+    assert "it has the keys 'tpye'; did you mean 'type' by 'tpye'?" in result.stderr
+    assert f"while building the hooks of {file}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--resume-from", ""], "resume_from is an empty path: leave it out, or say which"),
+        (["--load-from", ""], "load_from is an empty path: leave it out, or say which"),
+        (["--work-dir", "taken"], "work_dir cannot be 'taken', since taken is a file: choose another folder"),
+        (["--work-dir", "taken/below"], "work_dir cannot be 'taken/below', since taken is a file"),
+        (["--work-dir", "s3://a/b"], "not 's3://a/b': it holds the logs, and checkpoints go to a store with "),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_refused(tmp_path, options, says):
+    (tmp_path / "taken").touch()
+    result = call("train", CONFIG, *options)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert says in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("folder", ["s3://a/b", "taken"])
+def test_the_demo_refuses_the_same_folders(tmp_path, folder):
+    (tmp_path / "taken").touch()
+    result = call("demo", "--work-dir", folder)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: work_dir ")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_an_evaluation_that_is_none_is_refused(trained):
+    result = call("test", CONFIG, trained / "epoch_2.pth", "--cfg-options", "evaluation=5")
+    assert result.exit_code == 1
+    assert f"{CONFIG}: evaluation must be a dict, not 5" in result.stderr
+
+
+def test_a_misspelt_key_of_the_evaluation_is_a_warning():
+    output = succeed("train", CONFIG, "--cfg-options", "runner.max_epochs=0", "evaluation.intervall=1")
+    assert "evaluation.intervall goes to dataset.evaluate; did you mean 'interval'?" in output
 
 
 def test_debug_shows_where_an_error_came_from():

@@ -80,6 +80,7 @@ CONFIG = {
     "model": {"type": "Scorer"},
     "data": {"samples_per_gpu": 2, "train": {"type": "Rows", "size": 9}, "val": {"type": "Rows", "size": 5}},
     "optimizer": {"type": "SGD", "lr": 0.01, "paramwise_cfg": {"bias_lr_mult": 2.0}},
+    "optimizer_config": {},
     "workflow": [("train", 1), ("val", 1)],
     "runner": {"type": "EpochBasedRunner", "max_epochs": 2},
     "seed": 3,
@@ -198,6 +199,8 @@ def runs(rank: int) -> dict[str, Any]:
     seen["indices of epoch 1"] = list(train.sampler)
     seen["hooks"] = [(hook["type"], priority) for hook, priority in spec.hooks]
     seen["evaluated"] = list(spec.hooks[1][0]["dataloader"].sampler)
+    whole = build_run({**CONFIG, "evaluation": {"type": "EvalHook", "metric": "hits"}})
+    seen["evaluated by each"] = list(whole.hooks[1][0]["dataloader"].sampler)
     seen["owned"] = [id(p) for group in spec.optimizer.param_groups for p in group["params"]] == [
         id(p) for p in model.module.parameters()
     ]

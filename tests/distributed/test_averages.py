@@ -61,6 +61,13 @@ def test_one_process_keeps_its_values():
 
 
 @pytest.mark.parametrize("function", [allreduce_params, allreduce_grads])
+@pytest.mark.parametrize("value", ["x", 1, None])
+def test_coalesce_is_a_flag(function, value):
+    with pytest.raises(ConfigError, match=f"{function.__name__}'s coalesce must be True or False, not {value!r}"):
+        function([], coalesce=value)
+
+
+@pytest.mark.parametrize("function", [allreduce_params, allreduce_grads])
 @pytest.mark.parametrize("size", ["1", None, True])
 def test_a_bucket_size_is_a_number(function, size):
     with pytest.raises(ConfigError, match="bucket_size_mb must be a number of MB, or -1"):

@@ -94,6 +94,7 @@ def test_an_iteration_based_run_shuffles_anew_at_each_pass(seen):
 def test_a_sample_is_judged_once(seen):
     assert [share[1:] for share in seen.both("runs", "indices")] == [[[0, 2, 4], 3, 2], [[1, 3], 2, 2]]
     assert seen.both("runs", "evaluated") == [[0, 2, 4], [1, 3]]
+    assert seen.both("runs", "evaluated by each") == [[0, 1, 2, 3, 4]] * 2  # an EvalHook brings nothing together
 
 
 def test_hooks_of_several_processes(seen):
