@@ -71,7 +71,7 @@ class Set:
 
     def swap(self) -> None:
         """Swap, and make what the next update needs."""
-        self.hook._swap()
+        self.hook._swap_ema_parameters()
         self.hook._current()
 
     def loop_update(self) -> None:

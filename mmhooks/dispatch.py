@@ -193,8 +193,8 @@ class CallTable:
         self.entries.clear()
 
     def owners(self, point: str) -> tuple[Any, ...]:
-        """List the hooks that a point calls, in order."""
-        return self.entry(point).owners
+        """List the hooks that a point would call now, in order."""
+        return tuple(hook for hook in self.hooks if find_method(hook, point) is not None)
 
     def go_on(self, point: str, runner: Any, entry: Entry, call: Call) -> None:
         """Finish a point whose hooks changed while it was being called: whose turn is past stays past.

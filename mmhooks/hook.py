@@ -151,18 +151,23 @@ class Hook:
         return runner.inner_iter + 1 == len(runner.data_loader)
 
     def is_last_epoch(self, runner: BaseRunner) -> bool:
-        """Tell whether the current epoch is the last one of the run."""
-        return runner.epoch + 1 == runner.max_epochs
+        """Tell whether the current epoch is the last one of the run, by its length or by `BaseRunner.stop`."""
+        return runner.epoch + 1 == runner.max_epochs or runner.stop_reason is not None
 
     def is_last_iter(self, runner: BaseRunner) -> bool:
-        """Tell whether the current iteration is the last one of the run."""
-        return runner.iter + 1 == runner.max_iters
+        """Tell whether the current iteration is the last one of the run, by its length or by `BaseRunner.stop`."""
+        return runner.iter + 1 == runner.max_iters or runner.stop_reason is not None
 
     def get_triggered_stages(self) -> list[str]:
         """List the points at which this hook does something, in the order of a run."""
         from mmhooks.dispatch import find_method  # dispatch reads this class
 
         return [point for point in POINTS if find_method(self, point) is not None]
+
+    @property
+    def state_name(self) -> str:
+        """The name of this hook's state in a file; hooks of the same name are told apart by their order."""
+        return type(self).__name__
 
     def state_dict(self) -> dict[str, Any]:
         """Give what this hook must remember across a resume, as plain Python values and tensors."""

@@ -25,6 +25,7 @@ class Named(Hook):
 class Caller(BaseRunner):
     def __init__(self, table, point):
         self.call_table, self.point = table, point
+        self._hook_states = {}
 
 
 def call(table, point):

@@ -343,11 +343,13 @@ class HookCallback(pl.Callback, HookRegistration):
     def after_train_iter(self, module: HookedModule) -> None:
         """after_train_iter, called from the training step of a `HookedModule`."""
         with module.without_autocast():
-            self.runner.call_hook("after_train_iter")
-        self._count_iter()
+            self._finish_iter()
 
-    def _count_iter(self) -> None:
+    def _finish_iter(self) -> None:
         runner = self.runner
+        runner._stepped = not self.by_epoch
+        runner.call_hook("after_train_iter")
+        runner._stepped = False
         runner.data_batch = None
         runner.iter += 1
         if not self.by_epoch:
@@ -361,8 +363,7 @@ class HookCallback(pl.Callback, HookRegistration):
         runner = self.runner
         if not isinstance(pl_module, HookedModule):
             runner._record(ordinary_outputs(outputs, batch), "training_step")
-            runner.call_hook("after_train_iter")
-            self._count_iter()
+            self._finish_iter()
         if not self.by_epoch:
             self._stop_at_max_iters(trainer)
             self._validate_next(trainer, self._in_flow == 0)

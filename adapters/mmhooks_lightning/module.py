@@ -13,7 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 from torch.optim import Optimizer
 
-from mmhooks.distributed import to_device
+from mmhooks.distributed import mover, unpacked
 from mmhooks.errors import ConfigError, HookError, ModelError
 from mmhooks.optim import build_optimizer
 from mmhooks.runner.checks import check_model
@@ -107,13 +107,14 @@ class HookedModule(pl.LightningModule):
         assert self._bridge is not None
         runner = self._bridge.runner
         model: Any = self.model
-        runner._record(model.train_step(batch, runner.optimizer, **self.step_kwargs), "train_step")
+        runner._record(model.train_step(unpacked(batch), runner.optimizer, **self.step_kwargs), "train_step")
         self._bridge.after_train_iter(self)
         return runner.outputs
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Let the model take its val step; outside a fit its log_vars are the Trainer's metrics."""
         model: Any = self.model
+        batch = unpacked(batch)
         if not hasattr(model, "val_step"):
             raise ModelError(f"{type(model).__name__} has no val_step, so it cannot be validated")
         bridge = self._bridge
@@ -138,7 +139,7 @@ class HookedModule(pl.LightningModule):
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move a batch as the native runners do."""
-        return to_device(batch, device)
+        return mover(device)(batch)
 
     def on_validation_model_zero_grad(self) -> None:
         """Keep the gradients: a group of accumulated iterations may span a validation."""

@@ -154,10 +154,15 @@ class LightningRunner(BaseRunner):
 
     # checkpoints ------------------------------------------------------------------------------------------
 
+    @property
+    def writes_files(self) -> bool:  # type: ignore[override]  # the Trainer knows
+        """Whether `save_checkpoint` writes anything: not under fast_dev_run."""
+        return not getattr(self.trainer, "fast_dev_run", False)
+
     def _write_checkpoint(
         self, path: str, save_optimizer: bool, meta: dict[str, Any] | None, storage_options: StorageOptions
     ) -> bool:
-        if getattr(self.trainer, "fast_dev_run", False):
+        if not self.writes_files:
             self.logger.info("fast_dev_run: %s is not written", path)
             return False
         self._saving = {"save_optimizer": save_optimizer, "meta": meta}

@@ -1,6 +1,6 @@
 """Ranks, launchers, seeds, parallel wrappers, averages over processes, and batches on their way to a device."""
 
-from mmhooks.distributed.batches import device_of, mover, to_device
+from mmhooks.distributed.batches import device_of, mover, to_device, unpacked
 from mmhooks.distributed.launch import init_dist, launched
 from mmhooks.distributed.ranks import get_dist_info, master_only
 from mmhooks.distributed.reduce import allreduce_grads, allreduce_params
@@ -22,5 +22,6 @@ __all__ = [
     "set_random_seed",
     "sync_random_seed",
     "to_device",
+    "unpacked",
     "unwrap",
 ]

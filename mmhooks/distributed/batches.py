@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,28 +21,18 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 def mover(device: torch.device) -> Callable[[Any], Any]:
-    """Give the function that moves a batch to a device, as `to_device` does.
+    """Give the function that moves a batch to a device, as `to_device` does; DataContainers stay what they are.
 
     On the CPU, where loaders make their batches, one of nothing but tensors is passed on as it is.
     """
+    change = functools.partial(_moved, device=device, unpack=False)
     if device.type != "cpu":
-        return functools.partial(to_device, device=device)
-
-    def move(batch: Any) -> Any:
-        kind = type(batch)
-        if kind is dict or kind is tuple or kind is list:
-            for part in batch.values() if kind is dict else batch:
-                if type(part) is not torch.Tensor:
-                    break
-            else:
-                return batch
-        return to_device(batch, device)
-
-    return move
+        return functools.partial(_map, change=change)
+    return lambda batch: batch if _holds_tensors_alone(batch) else _map(batch, change)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """Move the tensors of a batch, at any depth, to a device.
+    """Move the tensors of a batch, at any depth, to a device, as what a model takes.
 
     Dicts, lists, tuples and named tuples are walked; an object with a ``to`` method is asked; an mmcv
     ``DataContainer`` becomes its content (the first and only part, moved unless ``cpu_only``).
@@ -52,26 +44,82 @@ def to_device(batch: Any, device: torch.device) -> Any:
     Returns:
         The batch; what is on the device already is not copied.
     """
-    if isinstance(batch, torch.Tensor):
-        return batch if batch.device == device else batch.to(device, non_blocking=True)
+    return _map(batch, functools.partial(_moved, device=device, unpack=True))
+
+
+def unpacked(batch: Any) -> Any:
+    """Take the content out of the mmcv ``DataContainer``s of a batch, at any depth, as MMCV's wrappers do.
+
+    Args:
+        batch: on its device already.
+
+    Returns:
+        The batch itself where it has none.
+    """
+    return batch if _holds_tensors_alone(batch) else _map(batch, _content)
+
+
+def _holds_tensors_alone(batch: Any) -> bool:
+    kind = type(batch)  # asked twice an iteration, so without a loop of Python's
+    if kind is dict:
+        return set(map(type, batch.values())) <= _TENSOR
+    return set(map(type, batch)) <= _TENSOR if kind is tuple or kind is list else kind is torch.Tensor
+
+
+_TENSOR = {torch.Tensor}
+
+
+def _map(batch: Any, change: Callable[[Any], Any]) -> Any:
+    """Change the parts of a batch; containers whose parts stay the same stay the same."""
     if isinstance(batch, Mapping):
-        moved = {key: to_device(value, device) for key, value in batch.items()}
-        return moved if type(batch) is dict else _same_mapping(batch, moved)
-    if isinstance(batch, tuple):
-        parts = [to_device(part, device) for part in batch]
-        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
-    if isinstance(batch, list):
-        return [to_device(part, device) for part in batch]
-    if type(batch).__name__ == "DataContainer":
-        content = batch.data[0] if isinstance(batch.data, list) else batch.data
-        return content if batch.cpu_only else to_device(content, device)
-    if hasattr(batch, "to") and callable(batch.to):
-        return batch.to(device)
-    return batch
+        changed = {key: _map(value, change) for key, value in batch.items()}
+        if all(changed[key] is value for key, value in batch.items()):
+            return batch
+        return changed if type(batch) is dict else _like(batch, changed)
+    if isinstance(batch, (list, tuple)):
+        parts = [_map(part, change) for part in batch]
+        if all(map(operator.is_, parts, batch)):
+            return batch
+        if hasattr(batch, "_fields"):
+            return type(batch)(*parts)
+        return parts if type(batch) is list else _like(batch, parts if isinstance(batch, list) else tuple(parts))
+    return change(batch)
 
 
-def _same_mapping(batch: Mapping[Any, Any], moved: dict[Any, Any]) -> Any:
+def _like(batch: Any, changed: Any) -> Any:
     try:
-        return type(batch)(moved)  # type: ignore[call-arg]
-    except TypeError:  # a defaultdict or the like
-        return moved
+        return type(batch)(changed)
+    except TypeError:  # a class with arguments of its own, a defaultdict for one
+        return changed
+
+
+def _moved(part: Any, device: torch.device, unpack: bool) -> Any:
+    if isinstance(part, torch.Tensor):
+        return part if part.device == device else part.to(device, non_blocking=True)
+    if _is_container(part):
+        if part.cpu_only:
+            return _content(part) if unpack else part
+        if unpack:
+            return to_device(_content(part), device)
+        content = _map(part.data, functools.partial(_moved, device=device, unpack=False))
+        return part if content is part.data else _refilled(part, content)
+    if hasattr(part, "to") and callable(part.to):
+        return part.to(device)
+    return part
+
+
+def _is_container(part: Any) -> bool:
+    """Tell mmcv's DataContainer by its name, without importing it."""
+    return type(part).__name__ == "DataContainer"
+
+
+def _content(part: Any) -> Any:
+    if not _is_container(part):
+        return part
+    return part.data[0] if isinstance(part.data, list) else part.data
+
+
+def _refilled(container: Any, content: Any) -> Any:
+    other = copy.copy(container)
+    setattr(other, "_data" if hasattr(container, "_data") else "data", content)  # mmcv's data is read-only
+    return other

@@ -18,9 +18,6 @@ from mmhooks.hook import Hook
 from mmhooks.hooks.checkpoint import resolve_out_dir
 from mmhooks.runner.base import BaseRunner
 
-#: What the files are called; nothing else is deleted, whatever the meta of a resumed file says.
-_BEST = re.compile(r"(^|[/\\])best_.+_(epoch|iter)_\d+\.pth$")
-
 
 class KeepsBest(Hook):
     """Base of a hook that keeps a checkpoint of the model with the best score.
@@ -135,8 +132,8 @@ class KeepsBest(Hook):
         written = False
         try:
             store: dict[str, Any] = {"storage_options": self._storage_options} if self._storage_options else {}
-            path = runner.save_checkpoint(self.out_dir, filename_tmpl=name, create_symlink=False, **store)
-            written = path is not None
+            runner.save_checkpoint(self.out_dir, filename_tmpl=name, create_symlink=False, **store)
+            written = runner.writes_files
         finally:
             if not written:
                 self.best_ckpt_path, runner.meta["hook_msgs"] = previous, before
@@ -147,10 +144,14 @@ class KeepsBest(Hook):
         runner.logger.info("Best %s is %0.4f at %d %s.", self.key_indicator, score, number, unit)
 
     def _remove_previous(self, runner: BaseRunner, previous: str | None) -> None:
-        """Delete the file that is no longer the best, now that the better one is written."""
+        """Delete the file that is no longer the best, now that the better one is written.
+
+        Nothing else than such a file is deleted, whatever the meta of a resumed file says.
+        """
         if not previous:
             return
-        if not _BEST.search(previous):
+        key = re.escape(str(self.key_indicator))  # such as bbox/AP, which makes a folder
+        if not re.search(rf"(^|[/\\])best_({key}|[^/\\]+)_(epoch|iter)_\d+\.pth$", previous):
             runner.logger.warning("hook_msgs['best_ckpt'] is not a file of this hook, so it stays: %s", previous)
             return
         try:

@@ -78,22 +78,22 @@ class CheckpointHook(Hook):
         self.storage_options = storage_options_of(file_client_args)
         if out_dir:
             located(out_dir, file_client_args)  # wrong now rather than when the run begins
-        self.out_dir = out_dir
+        self.out_dir = out_dir  # from before_run on, as in MMCV, the folder itself
         self.file_client_args = file_client_args
         self.filename_tmpl = filename_tmpl
         self.create_symlink = create_symlink
         self.meta = meta
-        self._folder = ""
+        self._wanted_dir = out_dir
         self._kept: list[str] = []
 
     def before_run(self, runner: BaseRunner) -> None:
         """Find the folder."""
-        if runner.work_dir is None and not self.out_dir:
+        if runner.work_dir is None and not self._wanted_dir:
             raise ConfigError("CheckpointHook has nowhere to write: give the runner a work_dir, or the hook an out_dir")
-        self._folder = resolve_out_dir(self.out_dir, runner.work_dir, self.file_client_args)
-        if self.create_symlink and is_remote(self._folder):
-            runner.logger.warning("create_symlink=True: %s has no links, so no latest.pth is written", self._folder)
-        runner.logger.info("Checkpoints will be saved to %s", self._folder)
+        self.out_dir = resolve_out_dir(self._wanted_dir, runner.work_dir, self.file_client_args)
+        if self.create_symlink and is_remote(self.out_dir):
+            runner.logger.warning("create_symlink=True: %s has no links, so no latest.pth is written", self.out_dir)
+        runner.logger.info("Checkpoints will be saved to %s", self.out_dir)
 
     def after_train_epoch(self, runner: BaseRunner) -> None:
         """Save when an epoch is due."""
@@ -113,28 +113,34 @@ class CheckpointHook(Hook):
         runner.logger.info("Saving checkpoint at %s", when)
         if self.sync_buffer:
             allreduce_params(runner.model.buffers())
+        self._save_checkpoint(runner)
+
+    def _save_checkpoint(self, runner: BaseRunner) -> None:
+        """Write a file, and delete what is one too many; a subclass may override it, as in MMCV."""
+        assert self.out_dir is not None
         before = list(self._kept)
         name = runner.checkpoint_name(self.filename_tmpl)
         # the record travels inside the file, so the file that is being written belongs to it already
         self._kept = [*(kept for kept in self._kept if kept != name), name]
         surplus = self._kept[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
         self._kept = self._kept[len(surplus) :]
-        path = None
+        written = False
         try:
-            path = runner.save_checkpoint(self._folder, **self._arguments())
+            runner.save_checkpoint(self.out_dir, **self._arguments(self.out_dir))
+            written = runner.writes_files
         finally:
-            if path is None:
+            if not written:
                 self._kept = before
-        if path is None:
+        if not written:
             return
         if runner.meta is not None:
-            runner.meta.setdefault("hook_msgs", {})["last_ckpt"] = path
+            runner.meta.setdefault("hook_msgs", {})["last_ckpt"] = join(self.out_dir, name)
         if runner.rank == 0:
             for old in surplus:
-                self._remove(runner, join(self._folder, old))
+                self._remove(runner, join(self.out_dir, old))
 
-    def _arguments(self) -> dict[str, Any]:
-        linked = self.create_symlink is not False and not is_remote(self._folder)
+    def _arguments(self, folder: str) -> dict[str, Any]:
+        linked = self.create_symlink is not False and not is_remote(folder)
         arguments = {"save_optimizer": self.save_optimizer, "create_symlink": linked}
         more = {"filename_tmpl": self.filename_tmpl, "meta": self.meta, "storage_options": self.storage_options}
         return arguments | {key: value for key, value in more.items() if value}
@@ -144,6 +150,11 @@ class CheckpointHook(Hook):
             remove(path, self.storage_options)
         except (CheckpointError, OSError) as error:  # a file too many is no reason to end a run
             runner.logger.warning("an old checkpoint stays: %s", error)
+
+    @property
+    def state_name(self) -> str:
+        """Names the files too: a hook that writes others has another record."""
+        return " ".join(filter(None, (super().state_name, self.filename_tmpl, self._wanted_dir)))
 
     def state_dict(self) -> dict[str, Any]:
         """Give the names of the files that this hook wrote and kept."""

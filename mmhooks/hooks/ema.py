@@ -90,6 +90,7 @@ class EMAHook(Hook):
         self.swap_interval = swap_interval
         self.fused = check_flag(name, "fused", fused)
         self._swapped: bool | None = None
+        self._resumed = False
         self._views: Averages | None = None
 
     def before_run(self, runner: BaseRunner) -> None:
@@ -112,13 +113,16 @@ class EMAHook(Hook):
                 f"EMAHook cannot swap {overlap[0]} and {overlap[1]}, two parameters with memory in common, without "
                 "losing the raw weights: give each its own memory, or make them one nn.Parameter"
             )
+        resumed, self._resumed = self._resumed, False
         for name, parameter in parameters.items():
-            model.register_buffer(self._names[name], parameter.data.clone())
+            buffer = self._names[name]
+            if not (resumed and buffer in model._buffers):  # of an earlier run, filled anew from the file
+                model.register_buffer(buffer, parameter.data.clone())
         if self.checkpoint is not None:
             runner.resume(self.checkpoint)
         for buffer in self._names.values():  # of a file that was resumed before these buffers existed
             saved = runner.claim(buffer)
-            if saved is not None:
+            if saved is not None and saved.shape == model.get_buffer(buffer).shape:  # else the parameter is new too
                 model.get_buffer(buffer).copy_(saved)
         if self._swapped is None:
             # a file that does not say so (MMCV's) was saved with the averages in place at an epoch's end; of a run
@@ -129,7 +133,8 @@ class EMAHook(Hook):
     @when(lambda hook: hook.swap_interval is not None)
     def before_train_iter(self, runner: BaseRunner) -> None:
         """Put the parameters back."""
-        self._take_back()
+        if self.swap_interval is not None:
+            self._take_back()
 
     def after_train_iter(self, runner: BaseRunner) -> None:
         """Update the averages; swap where an iteration is due."""
@@ -170,7 +175,8 @@ class EMAHook(Hook):
     @when(lambda hook: hook.swap_interval is not None)
     def after_run(self, runner: BaseRunner) -> None:
         """Leave the averages in place."""
-        self._put_in_place()
+        if self.swap_interval is not None:
+            self._put_in_place()
 
     def before_epoch(self, runner: BaseRunner) -> None:
         """Put the parameters back once when an iteration-based run goes on from a file with the averages in place."""
@@ -184,21 +190,24 @@ class EMAHook(Hook):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with a file whose parameters are the averages, or the raw ones."""
         self._swapped = state["swapped"]
+        self._resumed = True
 
     # swapping ---------------------------------------------------------------------------------------------
 
     def _put_in_place(self) -> None:
         if not self._swapped:
-            self._swap()
+            self._swap_ema_parameters()
+            self._swapped = True
 
     def _take_back(self) -> None:
         if self._swapped:
-            self._swap()
+            self._swap_ema_parameters()
+            self._swapped = False
 
-    def _swap(self) -> None:
+    def _swap_ema_parameters(self) -> None:
+        """Exchange parameters and averages; a subclass may override it, as in MMCV."""
         self._views = None  # views hold the memory, which would then not be traded
         self._views = swap(*self._tensors())
-        self._swapped = not self._swapped
 
     # the tensors ------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(yields=True)
 class EvalHook(KeepsBest):
     """Evaluate every few epochs or iterations, log the result, and save the best model.
 
@@ -121,7 +121,8 @@ class EvalHook(KeepsBest):
             raise ConfigError(f"{name}'s predict must be a function of the model and a batch, not {self.predict!r}")
         if self.metrics is not None and not hasattr(self.metrics, "compute"):
             raise ConfigError(f"{name}'s metrics must be a MetricCollection of torchmetrics, not {self.metrics!r}")
-        own_way = not type(self).evaluate.__module__.startswith("mmhooks.hooks.")  # a subclass's of the user
+        ways = (type(self).evaluate, type(self)._do_evaluate)
+        own_way = not all(way.__module__.startswith("mmhooks.hooks.") for way in ways)  # a subclass's of the user
         if not own_way and self.metrics is None and not hasattr(getattr(self.dataloader, "dataset", 0), "evaluate"):
             raise ConfigError(
                 f"{name} does not know what to measure: give it metrics=MetricCollection(...) and "

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Mapping
+from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 
 from mmhooks.amp import amp_dtype, wrap_fp16_model
@@ -65,7 +67,7 @@ class Fp16OptimizerHook(OptimizerHook):
         super().__init__(grad_clip, detect_anomalous_params)
         self.coalesce = check_flag(type(self).__name__, "coalesce", coalesce)
         self.distributed = check_flag(type(self).__name__, "distributed", distributed)
-        if isinstance(bucket_size_mb, bool) or not isinstance(bucket_size_mb, int | float):
+        if isinstance(bucket_size_mb, bool) or not isinstance(bucket_size_mb, Real):
             raise ConfigError(f"bucket_size_mb must be a number of MB, or -1 for no limit, not {bucket_size_mb!r}")
         self.bucket_size_mb = bucket_size_mb
         arguments = _scaler_arguments(loss_scale)
@@ -74,7 +76,7 @@ class Fp16OptimizerHook(OptimizerHook):
             if loss_scale != 512.0:
                 raise ConfigError(f"dtype='bf16' needs no loss scaling: leave loss_scale={loss_scale!r} out")
             return
-        if isinstance(loss_scale, int | float):
+        if isinstance(loss_scale, Real):
             self._scale_update_param = float(loss_scale)
         self.loss_scaler = torch.amp.GradScaler("cuda" if torch.cuda.is_available() else "cpu", **arguments)
         self._state = ScalerState(self.loss_scaler)
@@ -82,6 +84,8 @@ class Fp16OptimizerHook(OptimizerHook):
     def before_run(self, runner: BaseRunner) -> None:
         """Turn the decorated methods of the model on, and take the scaler's state from a resumed file."""
         super().before_run(runner)
+        if self.loss_scaler is not None and self.loss_scaler.is_enabled():
+            self.loss_scaler._per_optimizer_states.clear()  # an error may have left a step of an earlier run half done
         runner.check_amp(type(self).__name__, scales=self.loss_scaler is not None)
         if not any(hasattr(module, "fp16_enabled") for module in runner.model.modules()):
             runner.logger.warning(
@@ -104,16 +108,19 @@ class Fp16OptimizerHook(OptimizerHook):
             runner.model.zero_grad()
 
     def _restore(self, runner: BaseRunner) -> None:
-        saved = ((runner.meta or {}).get("fp16") or {}).get("loss_scaler")
-        if not saved or saved is self._state or self.loss_scaler is None:
+        fp16 = (runner.meta or {}).get("fp16") or {}
+        if self.loss_scaler is None:
             return
+        if not isinstance(fp16, dict):
+            raise _no_state("meta['fp16']", f"is {fp16!r:.60}", {})
+        saved = fp16.get("loss_scaler")
+        if not saved or saved is self._state:
+            return
+        _check_state(saved)
         try:
             self.loss_scaler.load_state_dict(dict(saved))
         except KeyError as error:
-            raise CheckpointError(
-                f"meta['fp16']['loss_scaler'] of the resumed file has no {error}: it is no state of a GradScaler "
-                f"({', '.join(map(str, saved))}). Take it out of runner.meta to begin with a new scale"
-            ) from None
+            raise _no_state(_STATE, f"has no {error}", saved) from None
         self._publish(runner)
 
     def _publish(self, runner: BaseRunner) -> None:
@@ -190,7 +197,7 @@ class ScalerState(dict[str, Any]):
 
 def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:
     """Turn a loss_scale into arguments of a GradScaler."""
-    if loss_scale == "dynamic":
+    if isinstance(loss_scale, str) and loss_scale == "dynamic":
         return {}
     if isinstance(loss_scale, Mapping):
         for key in loss_scale:
@@ -204,7 +211,7 @@ def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:
                 raise ConfigError(f"loss_scale's {key} must be {what}, not {loss_scale[key]!r}")
         if "enabled" in loss_scale:
             check_flag("loss_scale", "enabled", loss_scale["enabled"])
-        return dict(loss_scale)
+        return {key: _plain(value) for key, value in loss_scale.items()}
     if _is_number(loss_scale) and loss_scale > 0:
         return {"init_scale": float(loss_scale)}
     close = nearest(loss_scale, ["dynamic"]) if isinstance(loss_scale, str) else ""
@@ -215,12 +222,38 @@ def _scaler_arguments(loss_scale: Any) -> dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _plain(value: Any) -> Any:
+    """Give a number of NumPy as one of Python: the scaler's state goes into files."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _check_state(saved: Any) -> None:
+    """Refuse what a scaler would take in and stumble over at its first step."""
+    if not isinstance(saved, Mapping):
+        raise _no_state(_STATE, f"is {saved!r:.60}", {})
+    for key in _STATE_NUMBERS:
+        if key in saved and not _is_number(saved[key]):
+            raise _no_state(_STATE, f"has {key}={saved[key]!r:.60}, which is no number", saved)
+
+
+def _no_state(where: str, what: str, saved: Mapping[Any, Any]) -> CheckpointError:
+    keys = f" ({', '.join(map(str, saved))})" if saved else ""
+    return CheckpointError(
+        f"{where} of the resumed file {what}: it is no state of a GradScaler{keys}. "
+        "Take it out of runner.meta to begin with a new scale"
+    )
+
+
+_STATE = "meta['fp16']['loss_scaler']"
+_STATE_NUMBERS = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
 
 
 _SCALER_VALUES: dict[str, tuple[Any, str]] = {
     "init_scale": (lambda value: value > 0, "a positive number"),
     "growth_factor": (lambda value: value > 1, "a number above 1"),
     "backoff_factor": (lambda value: 0 < value < 1, "a number between 0 and 1"),
-    "growth_interval": (lambda value: value > 0 and isinstance(value, int), "a positive integer"),
+    "growth_interval": (lambda value: value > 0 and isinstance(value, Integral), "a positive integer"),
 }

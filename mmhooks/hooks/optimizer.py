@@ -60,7 +60,10 @@ class OptimizerHook(Hook):
 
     def before_run(self, runner: BaseRunner) -> None:
         """Check that this hook alone steps the one optimizer there is."""
-        family = [hook for hook in runner.hooks if isinstance(hook, OptimizerHook)]
+        self._runner = runner
+        if not _steps(self):
+            return
+        family = [hook for hook in runner.hooks if isinstance(hook, OptimizerHook) and _steps(hook)]
         if len(family) > 1:
             names = " and ".join(type(hook).__name__ for hook in family)
             raise HookError(f"{names} are both registered: each would go backward and step; keep one")
@@ -71,7 +74,6 @@ class OptimizerHook(Hook):
             )
         if runner.optimizer is None:
             raise HookError(f"{type(self).__name__} has nothing to step: give the runner an optimizer")
-        self._runner = runner
 
     def after_train_iter(self, runner: BaseRunner) -> None:
         """Do all of it."""
@@ -158,6 +160,11 @@ class OptimizerHook(Hook):
         """Let the loss scaler draw its conclusions from the step."""
         assert self.loss_scaler is not None
         self.loss_scaler.update()
+
+
+def _steps(hook: OptimizerHook) -> bool:
+    """Tell whether a hook goes backward and steps as the classes here do; a subclass may do something else."""
+    return type(hook).after_train_iter.__module__.startswith("mmhooks.hooks.")
 
 
 @HOOKS.register_module()

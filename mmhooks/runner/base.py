@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mmhooks.checks import check_path
-from mmhooks.dispatch import CallTable, HookList
+from mmhooks.dispatch import CallTable, Entry, HookList
 from mmhooks.distributed import get_dist_info, unwrap
 from mmhooks.errors import ConfigError, ModelError
 from mmhooks.hook import POINTS
@@ -86,6 +86,7 @@ class BaseRunner(Checkpointing):
         data_batch: the current batch, on the device, between before_*_iter and after_*_iter.
         outputs: what ``train_step`` or ``val_step`` returned last.
         log_buffer: the values to be logged.
+        writes_files: whether `save_checkpoint` writes anything; a driver may have a mode for trying things out.
 
     Raises:
         ModelError: the model cannot be trained by a runner.
@@ -95,6 +96,7 @@ class BaseRunner(Checkpointing):
     """
 
     max_unit = "epochs"
+    writes_files = True
     _paused: contextlib.AbstractContextManager[Any] | None = None
 
     def __init__(
@@ -154,16 +156,23 @@ class BaseRunner(Checkpointing):
 
     # state ------------------------------------------------------------------------------------------------
 
-    # MMCV's names of the counters, which are plain attributes here: hooks read them at every iteration
+    # MMCV's names of what is a plain attribute here, such as the counters, which hooks read at every iteration
     _epoch = _alias("epoch")
     _iter = _alias("iter")
     _inner_iter = _alias("inner_iter")
     _max_epochs = _alias("max_epochs")
     _max_iters = _alias("max_iters")
+    _model_name = property(lambda runner: runner.model_name)
+    _rank = property(lambda runner: runner.rank)
+    _world_size = property(lambda runner: runner.world_size)
 
     @property
     def _hooks(self) -> HookList:  # the name that MMCV code uses
         return self.hooks
+
+    @_hooks.setter
+    def _hooks(self, hooks: Iterable[Any]) -> None:
+        self.hooks[:] = list(hooks)
 
     @property
     def model_name(self) -> str:
@@ -209,12 +218,17 @@ class BaseRunner(Checkpointing):
             HookError: no hook knows the name.
         """
         table = self.call_table
-        entry = table.entries.get(fn_name) or table.entry(fn_name)
+        entry = table.entries.get(fn_name) or self._looked_up(fn_name)
         for call in entry.calls:
             call(self)
             if entry.stale:
                 table.go_on(fn_name, self, entry, call)
                 return
+
+    def _looked_up(self, fn_name: str) -> Entry:
+        if fn_name == "before_run":  # here, since a subclass may have a run of its own
+            self._give_hook_states()
+        return self.call_table.entry(fn_name)
 
     def get_hook_info(self) -> str:
         """Describe which hooks are called at each point, in which order."""
@@ -228,7 +242,6 @@ class BaseRunner(Checkpointing):
         return "\n".join(blocks)
 
     def _announce(self, workflow: Any, limit: int | None) -> None:
-        self.call_table.rebuild()  # methods may have been set on hooks since they were registered
         host = f"{os.environ.get('USER', 'user')}@{socket.gethostname()}"
         self.logger.info("Start running, host: %s, work_dir: %s", host, self.work_dir)
         self.logger.info("Hooks will be called in this order:\n%s", self.get_hook_info())
@@ -236,7 +249,8 @@ class BaseRunner(Checkpointing):
 
     def _before_run(self) -> None:
         self.stop_reason = None
-        self._give_hook_states()
+        self._stepped = False  # an error may have ended an earlier run there
+        self.call_table.rebuild()  # methods may have been set on hooks since they were registered
         self.call_hook("before_run")
         self._give_hook_states()  # of a file that a hook has just resumed
         self.call_table.rebuild()  # a hook may have become another one: by what it was told, or learnt of the runner
@@ -335,7 +349,8 @@ class BaseRunner(Checkpointing):
     def stop(self, reason: str) -> None:
         """End the run after the current iteration, as if its length were reached.
 
-        An open epoch is closed, and the val that the workflow has next follows. In several processes every rank must
+        An open epoch is closed, and the val that the workflow has next follows. Hooks whose turn is still to come do
+        now what they do last in a run, so call it in a hook of a high priority. In several processes every rank must
         call it in the same iteration: one that goes on alone waits for the others without end.
 
         Args:

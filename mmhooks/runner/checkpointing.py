@@ -46,6 +46,8 @@ class Checkpointing(HookRegistration):
     _iter: int
     _unclaimed: dict[str, torch.Tensor]
     _hook_states: dict[str, list[Any]]
+    #: True at after_train_iter of an iteration-based run, whose iteration is finished and not yet counted.
+    _stepped = False
 
     # saving -----------------------------------------------------------------------------------------------
 
@@ -138,14 +140,14 @@ class Checkpointing(HookRegistration):
 
     def _progress(self) -> tuple[int, int, int]:
         """Say how far the run is at a point: MMCV's epoch and iter of a file, and the iterations really finished."""
-        return self.epoch + 1, self.iter, self.iter if self.by_epoch else self.iter + 1
+        return self.epoch + 1, self.iter, self.iter + self._stepped
 
     def _exact_state(self, finished_iters: int) -> dict[str, Any]:
         """Collect what MMCV's meta leaves out."""
         states: dict[str, list[Any]] = {}
         for hook in self.hooks:
             if isinstance(hook, Hook):
-                states.setdefault(type(hook).__name__, []).append(plain(hook.state_dict()))
+                states.setdefault(hook.state_name, []).append(plain(hook.state_dict()))
         return {"by_epoch": self.by_epoch, "finished_iters": finished_iters, "hooks": states}
 
     # loading ----------------------------------------------------------------------------------------------
@@ -235,8 +237,11 @@ class Checkpointing(HookRegistration):
         if exact.get("by_epoch") is False and not self.by_epoch:
             self.iter = exact["finished_iters"]
         self._hook_states = exact.get("hooks", {})
+        self.call_table.rebuild()  # the next before_run hands them out
         self.meta = dict(meta)
         self.meta["hook_msgs"] = _moved_along(meta.get("hook_msgs", {}), os.fspath(checkpoint))
+        if exact:
+            self.model.zero_grad()  # what has been accumulated belongs to other weights
         if with_optimizer:
             self._load_optimizer_state(content["optimizer"])
         self._resumed(content)
@@ -289,7 +294,7 @@ class Checkpointing(HookRegistration):
 
     def _give_hook_states(self) -> None:
         for name, states in self._hook_states.items():
-            hooks = [hook for hook in self.hooks if isinstance(hook, Hook) and type(hook).__name__ == name]
+            hooks = [hook for hook in self.hooks if isinstance(hook, Hook) and hook.state_name == name]
             for hook, state in zip(hooks, states, strict=False):
                 if state:
                     hook.load_state_dict(state)

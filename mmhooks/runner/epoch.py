@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mmhooks.distributed import device_of, mover
+from mmhooks.distributed import device_of, mover, unpacked
 from mmhooks.errors import ConfigError
 from mmhooks.registry import RUNNERS
 from mmhooks.runner.base import BaseRunner, Loader, Workflow, leaving
@@ -80,9 +80,9 @@ class EpochBasedRunner(BaseRunner):
         run_iter: Callable[[Any], None] = functools.partial(self.run_iter, train_mode=True, **kwargs)
         for i, batch in enumerate(self.data_loader):
             self.inner_iter = i
-            self.data_batch = move(batch)
+            self.data_batch = moved = move(batch)
             call_hook("before_train_iter")
-            run_iter(self.data_batch)
+            run_iter(moved)
             call_hook("after_train_iter")
             self.data_batch = None
             self.iter += 1
@@ -101,9 +101,9 @@ class EpochBasedRunner(BaseRunner):
         move = mover(device_of(self.model))
         for i, batch in enumerate(self.data_loader):
             self.inner_iter = i
-            self.data_batch = move(batch)
+            self.data_batch = moved = move(batch)
             self.call_hook("before_val_iter")
-            self.run_iter(self.data_batch, train_mode=False)
+            self.run_iter(moved, train_mode=False)
             self.call_hook("after_val_iter")
             self.data_batch = None
         self.call_hook("after_val_epoch")
@@ -114,9 +114,9 @@ class EpochBasedRunner(BaseRunner):
         if self.batch_processor is not None:
             outputs = self.batch_processor(model, data_batch, train_mode=train_mode, **kwargs)
         elif train_mode:
-            outputs = model.train_step(data_batch, self.optimizer, **kwargs)
+            outputs = model.train_step(unpacked(data_batch), self.optimizer, **kwargs)
         else:
-            outputs = model.val_step(data_batch, self.optimizer, **kwargs)
+            outputs = model.val_step(unpacked(data_batch), self.optimizer, **kwargs)
         self._record(outputs, "train_step" if train_mode else "val_step")
 
     def _trains_on(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mmhooks.distributed import device_of, mover
+from mmhooks.distributed import device_of, mover, unpacked
 from mmhooks.errors import ConfigError
 from mmhooks.registry import RUNNERS
 from mmhooks.runner.base import BaseRunner, Workflow, leaving
@@ -26,8 +26,8 @@ class IterLoader:
     """
 
     def __init__(self, dataloader: Any) -> None:
-        self.dataloader = dataloader
-        self.iterator = iter(dataloader)
+        self._dataloader = dataloader  # MMCV code looks at these two, by their names there
+        self.iter_loader = iter(dataloader)
         self._epoch = 0
 
     @property
@@ -37,22 +37,22 @@ class IterLoader:
 
     def __next__(self) -> Any:
         try:
-            return next(self.iterator)
+            return next(self.iter_loader)
         except StopIteration:
             self._epoch += 1
-        set_epoch = getattr(getattr(self.dataloader, "sampler", None), "set_epoch", None)
+        set_epoch = getattr(getattr(self._dataloader, "sampler", None), "set_epoch", None)
         if set_epoch is not None:
             set_epoch(self._epoch)
-        self.iterator = iter(self.dataloader)
+        self.iter_loader = iter(self._dataloader)
         try:
-            return next(self.iterator)
+            return next(self.iter_loader)
         except StopIteration:
             raise ConfigError(
-                f"this {type(self.dataloader).__name__} yields no batch: is its data set empty?"
+                f"this {type(self._dataloader).__name__} yields no batch: is its data set empty?"
             ) from None
 
     def __len__(self) -> int:
-        return len(self.dataloader)
+        return len(self._dataloader)
 
 
 @RUNNERS.register_module()
@@ -144,10 +144,12 @@ class IterBasedRunner(BaseRunner):
         self.mode = "train"
         self.data_loader = data_loader
         self.epoch = data_loader.epoch  # read before next(): one iteration late at a rollover, as in MMCV
-        self.data_batch = self._moved(next(data_loader))
+        self.data_batch = batch = self._moved(next(data_loader))
         self.call_hook("before_train_iter")
-        self._record(model.train_step(self.data_batch, self.optimizer, **kwargs), "train_step")
+        self._record(model.train_step(unpacked(batch), self.optimizer, **kwargs), "train_step")
+        self._stepped = True
         self.call_hook("after_train_iter")
+        self._stepped = False
         self.data_batch = None
         self.inner_iter += 1
         self.iter += 1
@@ -159,9 +161,9 @@ class IterBasedRunner(BaseRunner):
         model.eval()
         self.mode = "val"
         self.data_loader = data_loader
-        self.data_batch = self._moved(next(data_loader))
+        self.data_batch = batch = self._moved(next(data_loader))
         self.call_hook("before_val_iter")
-        self._record(model.val_step(self.data_batch, **kwargs), "val_step")
+        self._record(model.val_step(unpacked(batch), **kwargs), "val_step")
         self.call_hook("after_val_iter")
         self.data_batch = None
         self.inner_iter += 1

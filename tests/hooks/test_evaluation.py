@@ -323,6 +323,13 @@ def test_the_best_in_a_store(make_runner, batches, tmp_path, arguments):
     assert read_checkpoint(f"{store}/work/best_acc_epoch_2.pth")["meta"]["epoch"] == 2
 
 
+def test_a_metric_that_names_a_folder(make_runner, batches, tmp_path):
+    scores = iter([0.1, 0.2])
+    hook = type("Scored", (EvalHook,), {"evaluate": lambda self, runner, results: next(scores)})
+    train(make_runner(max_epochs=2), hook(loader(0.1), save_best="bbox/acc"), batches)
+    assert [path.name for path in (tmp_path / "work" / "best_bbox").iterdir()] == ["acc_epoch_2.pth"]
+
+
 def test_a_previous_best_that_cannot_be_deleted_stays(make_runner, batches, tmp_path, caplog):
     folder = tmp_path / "best_acc_epoch_1.pth"
     folder.mkdir()
@@ -332,8 +339,10 @@ def test_a_previous_best_that_cannot_be_deleted_stays(make_runner, batches, tmp_
     assert files(tmp_path) == ["best_acc_epoch_1.pth"]
 
 
-def test_a_file_that_no_evaluation_wrote_is_not_deleted(make_runner, batches, tmp_path, caplog):
-    mine = tmp_path / "thesis.tex"
+@pytest.mark.parametrize("name", ["thesis.tex", "best_models/resnet_epoch_5.pth", "my_best_acc_epoch_1.pth"])
+def test_a_file_that_no_evaluation_wrote_is_not_deleted(make_runner, batches, tmp_path, caplog, name):
+    mine = tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
     mine.touch()
     runner = make_runner(max_epochs=1, meta={"hook_msgs": {"best_score": 0.1, "best_ckpt": str(mine)}})
     train(runner, EvalHook(loader(0.2), save_best="acc"), batches)

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -107,13 +108,14 @@ def scale_of(runner):
         ({}, {"fixed": 512.0}),
         ({"loss_scale": 7.0, "coalesce": False, "bucket_size_mb": 25, "distributed": False}, {"fixed": 7.0}),
         ({"loss_scale": 64}, {"fixed": 64.0}),
+        ({"loss_scale": np.float32(64)}, {"fixed": 64.0}),
         ({"loss_scale": "dynamic", "grad_clip": {"max_norm": 0.5}}, {"clip": 0.5}),
         (
             {"loss_scale": {"init_scale": 64.0, "growth_factor": 1.7, "backoff_factor": 0.25, "growth_interval": 3}},
             {"init_scale": 64.0, "growth_factor": 1.7, "backoff_factor": 0.25, "growth_interval": 3},
         ),
     ],
-    ids=["default", "fixed", "whole", "dynamic", "dict"],
+    ids=["default", "fixed", "whole", "numpy", "dynamic", "dict"],
 )
 def test_the_numbers_of_a_loop_by_hand(make_runner, boosted, at, arguments, plain, device):
     runner = make_runner(model=Mixed().to(device), max_epochs=3)
@@ -141,6 +143,38 @@ def test_accumulation_in_fp16(make_runner, boosted, every, iterations, device):
     assert equal(runner.model.state_dict(), weights)
     assert scale_of(runner) == scales[-1]
     assert logged_norms(runner) == norms
+
+
+def test_accumulation_takes_what_the_exchange_once_needed(make_runner, boosted):
+    runner = make_runner(IterBasedRunner, model=Mixed(), max_iters=7)
+    hook = GradientCumulativeFp16OptimizerHook(3, coalesce=False, bucket_size_mb=np.int64(25), distributed=False)
+    assert (hook.coalesce, hook.bucket_size_mb, hook.distributed) == (False, 25, False)
+    runner.register_hook(hook)
+    runner.run([boosted], TRAIN)
+    assert equal(runner.model.state_dict(), by_hand(boosted, 7, every=3, fixed=512.0)[0])
+
+
+@pytest.mark.parametrize("make", [Fp16OptimizerHook, GradientCumulativeFp16OptimizerHook])
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_parameters_that_the_loss_does_not_depend_on(make_runner, batches, caplog, make, dtype):
+    model = Mixed()
+    model.spare = nn.Linear(2, 3)
+    model.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+    runner = make_runner(model=model, max_epochs=1)
+    runner.register_hook(make(detect_anomalous_params=True, dtype=dtype))
+    runner.run([batches], TRAIN)
+    errors = [record.getMessage().split(":")[0] for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == 4 * [  # at every iteration
+        "the loss does not depend on spare.weight, of shape (3, 2)",
+        "the loss does not depend on spare.bias, of shape (3,)",
+    ]
+
+
+def test_numbers_of_numpy_do_not_go_into_files():
+    scale = {"init_scale": np.float32(64), "growth_factor": np.float64(2), "growth_interval": np.int64(3)}
+    state = Fp16OptimizerHook(loss_scale=scale).loss_scaler.state_dict()
+    assert (state["scale"], state["growth_factor"], state["growth_interval"]) == (64.0, 2.0, 3)
+    assert {type(value) for value in state.values()} <= {int, float}
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -291,6 +325,24 @@ def test_a_state_of_another_scaler(make_runner, batches):
         runner.run([batches], TRAIN)
 
 
+@pytest.mark.parametrize(
+    ("fp16", "says"),
+    [
+        ({"loss_scaler": 5}, r"meta\['fp16'\]\['loss_scaler'\] of the resumed file is 5: it is no state"),
+        (5, r"meta\['fp16'\] of the resumed file is 5: it is no state of a GradScaler. Take it out"),
+        (
+            {"loss_scaler": {**torch.amp.GradScaler("cpu").state_dict(), "scale": "x"}},
+            r"has scale='x', which is no number: it is no state of a GradScaler \(scale, growth_factor, .*begin with",
+        ),
+    ],
+)
+def test_a_state_that_is_none(make_runner, batches, fp16, says):
+    runner = make_runner(model=Mixed(), max_epochs=1, meta={"fp16": fp16})
+    runner.register_hook(Fp16OptimizerHook(loss_scale="dynamic"))
+    with pytest.raises(CheckpointError, match=says):
+        runner.run([batches], TRAIN)
+
+
 def test_the_state_in_meta_reads_like_a_dict(make_runner, boosted):
     """It is the scaler's state whenever one looks, and plain values in whatever is made of it."""
     hook = Fp16OptimizerHook(loss_scale="dynamic")
@@ -340,6 +392,8 @@ def test_the_state_is_read_when_somebody_looks(make_runner, batches, monkeypatch
         ({"loss_scale": None}, "loss_scale must be a positive number such as 512., 'dynamic', or a dict"),
         ({"loss_scale": True}, "loss_scale must be"),
         ({"loss_scale": -2.0}, "loss_scale must be"),
+        ({"loss_scale": np.float32(-2)}, "loss_scale must be"),
+        ({"loss_scale": np.ones(2)}, "loss_scale must be a positive number"),
         ({"loss_scale": [1]}, "loss_scale must be"),
         ({"loss_scale": float("inf")}, "loss_scale must be a positive number .*, not inf"),
         ({"loss_scale": float("nan")}, "loss_scale must be a positive number .*, not nan"),
@@ -366,3 +420,17 @@ def test_the_state_is_read_when_somebody_looks(make_runner, batches, monkeypatch
 def test_bad_arguments(make, arguments, message):
     with pytest.raises(ConfigError, match=message):
         make(**arguments)
+
+
+def test_an_error_in_a_step_does_not_keep_the_next_run_from_stepping(make_runner, make_model, batches):
+    model = make_model()
+    runner = make_runner(model=model, max_epochs=1)
+    runner.register_training_hooks(
+        {"policy": "fixed"}, {"type": "Fp16OptimizerHook", "grad_clip": {"max_norm": 1.0, "error_if_nonfinite": True}}
+    )
+    broken = [{**batches[0], "x": batches[0]["x"] * float("nan")}]
+    with pytest.raises(RuntimeError, match="non-finite"):
+        runner.run([broken], [("train", 1)])
+    before = model.first.weight.detach().clone()
+    runner.run([batches], [("train", 1)])
+    assert not model.first.weight.equal(before)

@@ -407,3 +407,83 @@ def test_a_model_that_steps_in_train_step_needs_no_optimizer_hook(tmp_path):
             assert trainer.global_step == 10
         states.append(model.state_dict())
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+class DataContainer:
+    """As mmcv's, by name and attributes."""
+
+    def __init__(self, data):
+        self.data, self.cpu_only = [data], False
+
+
+class Contained:
+    """A loader whose batches hold the images in a DataContainer."""
+
+    def __init__(self, batches):
+        self.batches = [(DataContainer(x), y) for x, y in data(batches)]
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+class Look(Hook):
+    def __init__(self):
+        self.seen = []
+
+    def before_iter(self, runner):
+        self.seen.append(runner.data_batch[0].data[0].sum().item())
+        runner.data_batch = "another one, which is not trained on"
+
+
+@pytest.mark.parametrize(("by_epoch", "length"), [(True, 2), (False, 10)])
+def test_hooks_see_containers_and_the_model_their_content(tmp_path, by_epoch, length):
+    native, bridge = both(
+        tmp_path,
+        [("train", 1), ("val", 1)],
+        by_epoch,
+        length,
+        make_hooks=lambda: [(Look(), "NORMAL")],
+        make_loaders=lambda: {"train": Contained(5), "val": Contained(3)},
+    )
+    assert native[2][0].seen == bridge[2][0].seen
+    assert len(native[2][0].seen) == (16 if by_epoch else 20)
+    assert_same_weights(native[1], bridge[1])
+
+
+class SaveAround(Hook):
+    """Saves by hand before the iterations and after the run, and stops the run."""
+
+    def save(self, runner, name):
+        runner.save_checkpoint(runner.work_dir, f"{name}.pth", create_symlink=False)
+
+    def before_train_iter(self, runner):
+        if runner.iter == 3:
+            self.save(runner, "before")
+
+    def after_train_iter(self, runner):
+        if runner.iter == 6:
+            self.save(runner, "at")
+            runner.stop("enough")
+
+    def after_run(self, runner):
+        self.save(runner, "after")
+
+
+def test_what_files_say_of_a_stopped_iteration_based_run(tmp_path):
+    training = {**TRAINING, "checkpoint_config": {"interval": 50}}
+    both(
+        tmp_path,
+        [("train", 5)],
+        by_epoch=False,
+        length=20,
+        training=training,
+        make_hooks=lambda: [(SaveAround(), "VERY_HIGH")],
+    )
+    for driver in ("native", "lightning"):
+        finished = {
+            path.stem: read_checkpoint(path)["mmhooks"]["finished_iters"] for path in (tmp_path / driver).glob("*.pth")
+        }
+        assert finished == {"before": 3, "at": 7, "iter_7": 7, "latest": 7, "after": 7}, driver

@@ -5,7 +5,15 @@ import json
 import pytest
 import torch
 
-from mmhooks import CheckpointError, ConfigError, Hook, IterBasedRunner
+from mmhooks import (
+    CheckpointError,
+    CheckpointHook,
+    ConfigError,
+    EMAHook,
+    EpochBasedRunner,
+    Hook,
+    IterBasedRunner,
+)
 from mmhooks.checkpoint import read_checkpoint, write_checkpoint
 
 TRAIN = [("train", 1)]
@@ -475,3 +483,103 @@ def test_mmcvs_other_order_of_arguments_is_not_mistaken(make_runner, tmp_path):
     runner = make_runner(IterBasedRunner, max_iters=1)
     with pytest.raises(TypeError, match=r"save_optimizer must be True or False, not dict; .*name the arguments"):
         runner.save_checkpoint(str(tmp_path), "iter_{}.pth", {"my": "meta"})
+
+
+# what a file knows of hooks and iterations ------------------------------------------------------------------------
+
+
+def test_a_hook_takes_only_the_record_of_its_own_files(make_runner, batches, tmp_path):
+    def make(*hooks, **length):
+        runner = make_runner(**length)
+        runner.register_training_hooks({"policy": "fixed"}, {}, None)
+        for hook in hooks:
+            runner.register_hook(hook)
+        return runner
+
+    make(CheckpointHook(1, filename_tmpl="keep_{}.pth"), max_epochs=3).run([batches], TRAIN)
+    again = make(
+        CheckpointHook(1, max_keep_ckpts=1),
+        CheckpointHook(1, filename_tmpl="keep_{}.pth", max_keep_ckpts=3),
+        max_epochs=5,
+    )
+    again.resume(tmp_path / "work" / "keep_3.pth")
+    again.run([batches], TRAIN)
+    names = sorted(path.name for path in (tmp_path / "work").glob("*.pth"))
+    assert names == ["epoch_5.pth", "keep_3.pth", "keep_4.pth", "keep_5.pth", "latest.pth"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_averages_of_a_runner_that_resumes(make_runner, make_model, batches, tmp_path, same):
+    def make(length):
+        runner = make_runner(model=make_model(), max_epochs=length)
+        runner.register_training_hooks({"policy": "fixed"}, {}, {"interval": 1})
+        runner.register_hook(EMAHook(momentum=0.3, warm_up=1), "ABOVE_NORMAL")
+        return runner
+
+    whole = make(4)
+    whole.run([batches], TRAIN)
+    first = make(2)
+    first.run([batches], TRAIN)
+    again = first if same else make(4)
+    again.resume(tmp_path / "work" / "epoch_2.pth")
+    again.run([batches], TRAIN, 4)
+    for key, value in whole.model.state_dict().items():
+        assert again.model.state_dict()[key].equal(value), key
+
+
+def test_averages_of_a_part_of_another_shape(make_runner, make_model, batches, tmp_path):
+    first = make_runner(max_epochs=1)
+    first.register_training_hooks({"policy": "fixed"}, {}, {"interval": 1})
+    first.register_hook(EMAHook(), "ABOVE_NORMAL")
+    first.run([batches], TRAIN)
+    model = make_model()
+    model.last = torch.nn.Linear(4, 5)
+    kept = model.last.weight.detach().clone()
+    runner = make_runner(model=model, max_epochs=2)
+    runner.register_hook(EMAHook(), "ABOVE_NORMAL")
+    runner.resume(tmp_path / "work" / "epoch_1.pth", resume_optimizer=False)
+    runner.call_hook("before_run")
+    assert model.ema_last_weight.equal(kept)
+    assert not model.ema_first_weight.equal(model.first.weight)  # the file's
+
+
+@pytest.mark.parametrize("point", ["before_train_iter", "after_train_iter", "after_epoch", "after_run"])
+def test_an_iteration_is_neither_repeated_nor_skipped(make_runner, batches, tmp_path, at, point):
+    def save(runner):
+        if runner.iter == {"before_train_iter": 3, "after_train_iter": 2}.get(point, 3):
+            runner.save_checkpoint(tmp_path, "saved.pth", create_symlink=False)
+
+    runner = make_runner(IterBasedRunner, max_iters=3 + (point == "before_train_iter"))
+    runner.register_hook(at(**{point: save}))
+    runner.run([batches], TRAIN)
+    again = make_runner(IterBasedRunner, max_iters=8)
+    again.resume(tmp_path / "saved.pth")
+    assert again.iter == 3
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_gradients_of_other_weights_are_forgotten(make_runner, batches, tmp_path, exact):
+    runner = make_runner(max_epochs=1)
+    runner.save_checkpoint(tmp_path, "saved.pth")
+    if not exact:  # MMCV's
+        content = torch.load(tmp_path / "saved.pth", weights_only=True)
+        del content["mmhooks"]
+        torch.save(content, tmp_path / "saved.pth")
+    runner.model.loss(batches[0]).backward()
+    runner.resume(tmp_path / "saved.pth")
+    assert (runner.model.first.weight.grad is None) is exact
+
+
+# an early end -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "file"),
+    [(EpochBasedRunner, {"max_epochs": 9}, "epoch_2.pth"), (IterBasedRunner, {"max_iters": 40}, "iter_6.pth")],
+)
+def test_a_run_that_is_stopped_saves_its_last_checkpoint(make_runner, batches, tmp_path, at, kind, length, file):
+    runner = make_runner(kind, **length)
+    runner.register_training_hooks({"policy": "fixed"}, {}, {"interval": 30})
+    runner.register_hook(at(after_train_iter=lambda r: r.iter == 5 and r.stop("enough")), "HIGHEST")
+    runner.run([batches], TRAIN)
+    assert sorted(path.name for path in (tmp_path / "work").glob("*.pth")) == [file, "latest.pth"]

@@ -72,7 +72,7 @@ class TextLoggerHook(LoggerHook):
         folder = runner.work_dir
         self.json_log_path = None if folder is None else Path(folder) / f"{runner.timestamp}.log.json"
         if runner.meta is not None:
-            self._dump(runner.meta, runner)
+            self._dump_log(runner.meta, runner)
 
     def log(self, runner: BaseRunner) -> dict[str, Any]:
         """Write one line to the terminal and one to the file.
@@ -93,11 +93,12 @@ class TextLoggerHook(LoggerHook):
         if self._cuda and "time" in output:
             line["memory"] = torch.cuda.max_memory_allocated() // 2**20
         line.update(output)
-        self._print(line, runner)
-        self._dump(line, runner)
+        self._log_info(line, runner)
+        self._dump_log(line, runner)
         return line
 
-    def _print(self, line: dict[str, Any], runner: BaseRunner) -> None:
+    def _log_info(self, line: dict[str, Any], runner: BaseRunner) -> None:
+        """Write a line to the terminal; a subclass may override it, as in MMCV."""
         if runner.meta is not None and "exp_name" in runner.meta:
             due = self.every_n_iters(runner, self.interval_exp_name)
             if due or (self.by_epoch and self.end_of_epoch(runner)):
@@ -134,7 +135,8 @@ class TextLoggerHook(LoggerHook):
             return f"Epoch({line['mode']}) [{line['epoch']}][{line['iter']}]\t"
         return f"Iter({line['mode']}) [{line['iter']}]\t"
 
-    def _dump(self, line: dict[str, Any], runner: BaseRunner) -> None:
+    def _dump_log(self, line: dict[str, Any], runner: BaseRunner) -> None:
+        """Write a line to the file; a subclass may override it, as in MMCV."""
         if self.json_log_path is None or runner.rank != 0:
             return
         text = json.dumps({key: _json_value(value) for key, value in line.items()})
