@@ -175,14 +175,20 @@ def telling_failures(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
-def point_latest_at(path: str | os.PathLike[str]) -> None:
-    """Make ``latest.pth`` beside a checkpoint stand for it: a link, or a copy where there are no links."""
+def point_latest_at(path: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None) -> None:
+    """Make ``latest.pth`` stand for a checkpoint: a link, or a copy where there are no links.
+
+    Args:
+        path: the checkpoint.
+        folder: where ``latest.pth`` is, above the checkpoint; beside it by default.
+    """
     target = local_path(path)
-    latest = target.with_name("latest.pth")
-    temporary = target.with_name(f".latest.pth.{os.getpid()}.tmp")
+    place = target.parent if folder is None else local_path(folder)
+    latest = place / "latest.pth"
+    temporary = place / f".latest.pth.{os.getpid()}.tmp"
     temporary.unlink(missing_ok=True)
     try:
-        temporary.symlink_to(target.name)
+        temporary.symlink_to(target.relative_to(place))
     except (OSError, NotImplementedError):
         shutil.copyfile(target, temporary)
     temporary.replace(latest)

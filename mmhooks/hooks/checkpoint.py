@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmhooks.checkpoint import is_remote, join, remove, storage_options_of
+from mmhooks.checkpoint import check_writable, is_remote, join, remove, storage_options_of
 from mmhooks.checkpoint.storage import located, split
 from mmhooks.checks import check_count, check_flag, check_path, check_template
 from mmhooks.distributed import allreduce_params
@@ -93,6 +93,9 @@ class CheckpointHook(Hook):
         self.out_dir = resolve_out_dir(self._wanted_dir, runner.work_dir, self.file_client_args)
         if self.create_symlink and is_remote(self.out_dir):
             runner.logger.warning("create_symlink=True: %s has no links, so no latest.pth is written", self.out_dir)
+        if runner.rank == 0 and runner.writes_files:
+            place = f"{type(self).__name__}'s out_dir" if self._wanted_dir else "work_dir"
+            check_writable(self.out_dir, self.storage_options, argument=place)
         runner.logger.info("Checkpoints will be saved to %s", self.out_dir)
 
     def after_train_epoch(self, runner: BaseRunner) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import torch
@@ -271,7 +272,7 @@ def _check_clip(grad_clip: Any) -> None:
         raise ConfigError(f"grad_clip needs max_norm, as in dict(max_norm=35, norm_type=2); it is {grad_clip!r}")
     for key in ("max_norm", "norm_type"):
         value = grad_clip.get(key, 2)
-        if isinstance(value, bool) or not (value == "inf" or (isinstance(value, int | float) and value > 0)):
+        if isinstance(value, bool) or not (value == "inf" or (isinstance(value, Real) and float(value) > 0)):
             raise ConfigError(f"grad_clip's {key} must be a positive number, not {value!r}")
     for key in ("error_if_nonfinite", "foreach"):
         if grad_clip.get(key) is not None:

@@ -106,7 +106,7 @@ class Checkpointing(HookRegistration):
         if not self._write_checkpoint(path, save_optimizer, meta, storage_options):
             return None
         if create_symlink and get_dist_info()[0] == 0 and not is_remote(path):
-            point_latest_at(path)
+            point_latest_at(path, folder)
         return path
 
     def _write_checkpoint(
@@ -221,7 +221,7 @@ class Checkpointing(HookRegistration):
                 f"{checkpoint} does not say where the run was ({what}): "
                 "it holds weights to start from, so use load_from instead of resume_from"
             )
-        epoch, iteration = meta["epoch"], meta["iter"]
+        epoch, iteration = int(meta["epoch"]), int(meta["iter"])  # whole floats, perhaps
         with_optimizer = resume_optimizer and "optimizer" in content and self.optimizer is not None
         if with_optimizer:
             check_optimizer_state(self.optimizer, content["optimizer"], checkpoint)
@@ -235,7 +235,7 @@ class Checkpointing(HookRegistration):
         self._unclaimed = {**self._unclaimed, **unclaimed} if exact else {}
         self.epoch, self.iter = epoch, self._rescaled(iteration, meta)
         if exact.get("by_epoch") is False and not self.by_epoch:
-            self.iter = exact["finished_iters"]
+            self.iter = int(exact["finished_iters"])
         self._hook_states = exact.get("hooks", {})
         self.call_table.rebuild()  # the next before_run hands them out
         self.meta = dict(meta)

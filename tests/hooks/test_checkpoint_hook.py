@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mmhooks import CheckpointError, CheckpointHook, ConfigError, IterBasedRunner
+from mmhooks import CheckpointError, CheckpointHook, ConfigError, EvalHook, IterBasedRunner
 from mmhooks.checkpoint import read_checkpoint
 from mmhooks.hooks.checkpoint import resolve_out_dir
 
@@ -14,6 +14,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from processes import run_ranks
 
 TRAIN = [("train", 1)]
+
+
+def scored():
+    return type("EvalHook", (EvalHook,), {"evaluate": lambda self, runner, results: 1.0})
 
 
 def files(folder):
@@ -286,3 +290,32 @@ def test_rank_0_writes_and_buffers_are_averaged_where_asked_for(tmp_path):
         assert files(folders[0] / sync) == ["epoch_1.pth", "latest.pth"]
         assert files(folders[1] / sync) == []
         assert read_checkpoint(folders[0] / sync / "latest.pth")["state_dict"]["mean"].tolist() == mean
+
+
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (lambda batches, out_dir: CheckpointHook(1, out_dir=out_dir), "CheckpointHook's out_dir"),
+        (lambda batches, out_dir: scored()(batches, save_best="acc", out_dir=out_dir), "EvalHook's out_dir"),
+    ],
+)
+@pytest.mark.parametrize("out_dir", ["nowhere://bucket/runs", "a file/runs"])
+def test_a_folder_that_cannot_be_written_to_is_told_before_training(
+    make_runner, batches, tmp_path, monkeypatch, make, argument, out_dir
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a file").touch()
+    runner = make_runner(max_epochs=1)
+    runner.register_hook(make(batches, out_dir))
+    with pytest.raises(ConfigError, match=argument):
+        runner.run([batches], TRAIN)
+    assert (runner.iter, runner.model.train_kwargs) == (0, [])
+
+
+def test_a_name_with_a_folder_leaves_latest_in_the_folder_of_the_hook(make_runner, batches, tmp_path):
+    runner = make_runner(max_epochs=2)
+    runner.register_hook(CheckpointHook(1, filename_tmpl="sub/epoch_{}.pth", max_keep_ckpts=1))
+    runner.run([batches], TRAIN)
+    work = tmp_path / "work"
+    assert sorted(str(path.relative_to(work)) for path in work.rglob("*.pth")) == ["latest.pth", "sub/epoch_2.pth"]
+    assert read_checkpoint(work / "latest.pth")["meta"]["epoch"] == 2
