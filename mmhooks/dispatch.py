@@ -120,21 +120,31 @@ class HookList(list[Any]):
 
 
 class Entry:
-    """What one point calls: the bound methods, and beside each the hook that it belongs to."""
+    """What one point calls: the bound methods, and the hook that each belongs to.
 
-    __slots__ = ("calls", "owners", "stale")
+    Attributes:
+        calls: what is left to be called in one pass: nothing more when the hooks have changed meanwhile.
+        turns: all of it, each with its hook.
+        stale: the hooks have changed since.
+    """
+
+    __slots__ = ("calls", "stale", "turns")
 
     def __init__(self, found: list[tuple[Any, Call]]) -> None:
-        calls: list[Call] = []
+        self.calls: list[Call] = []
         for _, call in found:  # two hooks may have been given one function: each call must be found again
-            calls.append(functools.partial(call) if call in calls else call)
-        self.calls = tuple(calls)
-        self.owners = tuple(hook for hook, _ in found)
-        self.stale = False  # the hooks have changed since
+            self.calls.append(functools.partial(call) if call in self.calls else call)
+        self.turns = tuple(zip((hook for hook, _ in found), self.calls, strict=True))
+        self.stale = False
+
+    def give_up(self) -> None:
+        """End a pass that is going on, after the call that is being made."""
+        self.stale = True
+        self.calls.clear()
 
 
 class CallTable:
-    """For each point, the tuple of methods to call; calling a point is one loop over it (`BaseRunner.call_hook`).
+    """For each point, the methods to call; calling a point is one loop over it (`BaseRunner.call_hook`).
 
     Hooks of a lower priority value come first, hooks of equal priority in the order of registration.
 
@@ -146,7 +156,7 @@ class CallTable:
         >>> table = CallTable()
         >>> table.add(MyHook(), "HIGH")
         >>> table.entry("before_run").calls
-        (<bound method MyHook.before_run ...>,)
+        [<bound method MyHook.before_run ...>]
     """
 
     def __init__(self) -> None:
@@ -189,7 +199,7 @@ class CallTable:
     def rebuild(self) -> None:
         """Look again, at the next call of each point, at which methods the hooks override."""
         for entry in self.entries.values():
-            entry.stale = True
+            entry.give_up()
         self.entries.clear()
 
     def owners(self, point: str) -> tuple[Any, ...]:
@@ -205,13 +215,13 @@ class CallTable:
             entry: what was being called.
             call: the last one of it that was called.
         """
-        done = list(entry.owners[: entry.calls.index(call) + 1])
+        calls = [one for _, one in entry.turns]
+        done = [hook for hook, _ in entry.turns[: calls.index(call) + 1]]
         while True:
             entry = self.entry(point)
             order = {id(hook): place for place, hook in enumerate(self.hooks)}
             last = max((order.get(id(hook), -1) for hook in done), default=-1)
-            turns = zip(entry.owners, entry.calls, strict=True)
-            turn = next(((hook, call) for hook, call in turns if order[id(hook)] > last), None)
+            turn = next(((hook, call) for hook, call in entry.turns if order[id(hook)] > last), None)
             if turn is None:
                 return
             hook, call = turn

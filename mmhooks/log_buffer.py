@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import nan
+from operator import mul
 from typing import Any
 
 import torch
@@ -64,7 +65,11 @@ class LogBuffer:
         for key, value in values.items():
             if type(value) is not float and isinstance(value, torch.Tensor) and value.requires_grad:
                 value = value.detach()  # or every graph would live until the epoch ends
-            self.add(key, value, count)
+            try:  # as `add` does: a call a key is a good part of what a hook costs
+                self.val_history[key].append(value)
+                self.n_history[key].append(count)
+            except KeyError:
+                self.add(key, value, count)
 
     def add(self, key: str, value: Any, count: int = 1) -> None:
         """Add one value, as `update` does for many.
@@ -105,7 +110,7 @@ class LogBuffer:
             if values is not latest:
                 history[-n:] = values  # or the tensors would stay on the device until the epoch ends
             total = sum(counts)
-            weighted = _sum([value * count for value, count in zip(values, counts, strict=True)])
+            weighted = _sum(list(map(mul, values, counts)))
             self.output[key] = weighted / total if total else nan
         self.ready = True
 

@@ -139,7 +139,8 @@ class HookedModule(pl.LightningModule):
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move a batch as the native runners do."""
-        return mover(device)(batch)
+        move = mover(device)
+        return batch if move is None else move(batch)
 
     def on_validation_model_zero_grad(self) -> None:
         """Keep the gradients: a group of accumulated iterations may span a validation."""

@@ -20,15 +20,14 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu") if tensor is None else tensor.device
 
 
-def mover(device: torch.device) -> Callable[[Any], Any]:
+def mover(device: torch.device) -> Callable[[Any], Any] | None:
     """Give the function that moves a batch to a device, as `to_device` does; DataContainers stay what they are.
 
-    On the CPU, where loaders make their batches, one of nothing but tensors is passed on as it is.
+    None on the CPU: loaders make their batches there.
     """
-    change = functools.partial(_moved, device=device, unpack=False)
-    if device.type != "cpu":
-        return functools.partial(_map, change=change)
-    return lambda batch: batch if _holds_tensors_alone(batch) else _map(batch, change)
+    if device.type == "cpu":
+        return None
+    return functools.partial(_map, change=functools.partial(_moved, device=device, unpack=False))
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
@@ -56,17 +55,7 @@ def unpacked(batch: Any) -> Any:
     Returns:
         The batch itself where it has none.
     """
-    return batch if _holds_tensors_alone(batch) else _map(batch, _content)
-
-
-def _holds_tensors_alone(batch: Any) -> bool:
-    kind = type(batch)  # asked twice an iteration, so without a loop of Python's
-    if kind is dict:
-        return set(map(type, batch.values())) <= _TENSOR
-    return set(map(type, batch)) <= _TENSOR if kind is tuple or kind is list else kind is torch.Tensor
-
-
-_TENSOR = {torch.Tensor}
+    return _map(batch, _content)
 
 
 def _map(batch: Any, change: Callable[[Any], Any]) -> Any:

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -18,7 +19,7 @@ from torch.optim import Optimizer
 
 from mmhooks.checks import check_path
 from mmhooks.dispatch import CallTable, Entry, HookList
-from mmhooks.distributed import get_dist_info, unwrap
+from mmhooks.distributed import get_dist_info, unpacked, unwrap
 from mmhooks.errors import ConfigError, ModelError
 from mmhooks.hook import POINTS
 from mmhooks.log import get_logger
@@ -96,6 +97,7 @@ class BaseRunner(Checkpointing):
     """
 
     max_unit = "epochs"
+    _opens: tuple[Any, bool] = (None, False)
     writes_files = True
     _paused: contextlib.AbstractContextManager[Any] | None = None
 
@@ -191,7 +193,7 @@ class BaseRunner(Checkpointing):
 
     def current_lr(self) -> list[float] | dict[str, list[float]]:
         """Give the learning rate of every param group: a list, or a list by name of the optimizer."""
-        return self._of_groups(lambda group: group["lr"])
+        return self._of_groups(itemgetter("lr"))
 
     def current_momentum(self) -> list[float] | dict[str, list[float]]:
         """Give the momentum (or Adam's first beta, or 0) of every param group, as `current_lr` does."""
@@ -201,8 +203,8 @@ class BaseRunner(Checkpointing):
         if self.optimizer is None:
             raise ConfigError("this runner has no optimizer, so no learning rate; give it one: optimizer=...")
         if isinstance(self.optimizer, Mapping):
-            return {name: [read(group) for group in one.param_groups] for name, one in self.optimizer.items()}
-        return [read(group) for group in self.optimizer.param_groups]
+            return {name: list(map(read, one.param_groups)) for name, one in self.optimizer.items()}
+        return list(map(read, self.optimizer.param_groups))
 
     # hooks ------------------------------------------------------------------------------------------------
 
@@ -217,13 +219,11 @@ class BaseRunner(Checkpointing):
         Raises:
             HookError: no hook knows the name.
         """
-        table = self.call_table
-        entry = table.entries.get(fn_name) or self._looked_up(fn_name)
-        for call in entry.calls:
+        entry = self.call_table.entries.get(fn_name) or self._looked_up(fn_name)
+        for call in entry.calls:  # none is left when the hooks change
             call(self)
-            if entry.stale:
-                table.go_on(fn_name, self, entry, call)
-                return
+        if entry.stale:
+            self.call_table.go_on(fn_name, self, entry, call)
 
     def _looked_up(self, fn_name: str) -> Entry:
         if fn_name == "before_run":  # here, since a subclass may have a run of its own
@@ -360,6 +360,10 @@ class BaseRunner(Checkpointing):
         self.logger.info("the run ends after this iteration: %s", reason)
 
     # the model's steps ------------------------------------------------------------------------------------
+
+    def _look_at(self, loader: Any, batch: Any) -> None:
+        """See at the first batch of a loader whether its batches hold DataContainers, which the model does not take."""
+        self._opens = (loader, unpacked(batch) is not batch)
 
     def _record(self, outputs: Any, method: str) -> None:
         """Take what a step returned: the log values into the buffer, all of it into ``outputs``."""

@@ -77,12 +77,14 @@ class EpochBasedRunner(BaseRunner):
         self.max_iters = self.max_epochs * len(data_loader)
         self.call_hook("before_train_epoch")
         move, call_hook = mover(device_of(self.model)), self.call_hook
-        run_iter: Callable[[Any], None] = functools.partial(self.run_iter, train_mode=True, **kwargs)
+        run_iter: Callable[..., None] = functools.partial(self.run_iter, **kwargs) if kwargs else self.run_iter
         for i, batch in enumerate(self.data_loader):
             self.inner_iter = i
-            self.data_batch = moved = move(batch)
+            self.data_batch = moved = batch if move is None else move(batch)
+            if i == 0:
+                self._look_at(self.data_loader, batch)
             call_hook("before_train_iter")
-            run_iter(moved)
+            run_iter(moved, train_mode=True)
             call_hook("after_train_iter")
             self.data_batch = None
             self.iter += 1
@@ -101,7 +103,9 @@ class EpochBasedRunner(BaseRunner):
         move = mover(device_of(self.model))
         for i, batch in enumerate(self.data_loader):
             self.inner_iter = i
-            self.data_batch = moved = move(batch)
+            self.data_batch = moved = batch if move is None else move(batch)
+            if i == 0:
+                self._look_at(self.data_loader, batch)
             self.call_hook("before_val_iter")
             self.run_iter(moved, train_mode=False)
             self.call_hook("after_val_iter")
@@ -111,12 +115,14 @@ class EpochBasedRunner(BaseRunner):
     def run_iter(self, data_batch: Any, train_mode: bool, **kwargs: Any) -> None:
         """Let the model take one step, and keep what it returns."""
         model: Any = self.model
+        if self._opens[1]:
+            data_batch = unpacked(data_batch)
         if self.batch_processor is not None:
             outputs = self.batch_processor(model, data_batch, train_mode=train_mode, **kwargs)
         elif train_mode:
-            outputs = model.train_step(unpacked(data_batch), self.optimizer, **kwargs)
+            outputs = model.train_step(data_batch, self.optimizer, **kwargs)
         else:
-            outputs = model.val_step(unpacked(data_batch), self.optimizer, **kwargs)
+            outputs = model.val_step(data_batch, self.optimizer, **kwargs)
         self._record(outputs, "train_step" if train_mode else "val_step")
 
     def _trains_on(self) -> bool:

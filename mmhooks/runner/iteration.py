@@ -123,7 +123,6 @@ class IterBasedRunner(BaseRunner):
 
         self._announce(workflow, self.max_iters)
         self._before_run()
-        self._move = None  # the model may have moved since an earlier run
         loaders = [IterLoader(loader) for loader in data_loaders]
         self.call_hook("before_epoch")
         while self._trains_on():
@@ -144,9 +143,11 @@ class IterBasedRunner(BaseRunner):
         self.mode = "train"
         self.data_loader = data_loader
         self.epoch = data_loader.epoch  # read before next(): one iteration late at a rollover, as in MMCV
-        self.data_batch = batch = self._moved(next(data_loader))
+        self.data_batch = batch = self._next(data_loader)
         self.call_hook("before_train_iter")
-        self._record(model.train_step(unpacked(batch), self.optimizer, **kwargs), "train_step")
+        self._record(
+            model.train_step(unpacked(batch) if self._opens[1] else batch, self.optimizer, **kwargs), "train_step"
+        )
         self._stepped = True
         self.call_hook("after_train_iter")
         self._stepped = False
@@ -161,17 +162,19 @@ class IterBasedRunner(BaseRunner):
         model.eval()
         self.mode = "val"
         self.data_loader = data_loader
-        self.data_batch = batch = self._moved(next(data_loader))
+        self.data_batch = batch = self._next(data_loader)
         self.call_hook("before_val_iter")
-        self._record(model.val_step(unpacked(batch), **kwargs), "val_step")
+        self._record(model.val_step(unpacked(batch) if self._opens[1] else batch, **kwargs), "val_step")
         self.call_hook("after_val_iter")
         self.data_batch = None
         self.inner_iter += 1
 
-    def _moved(self, batch: Any) -> Any:
-        if self._move is None:
+    def _next(self, loader: IterLoader) -> Any:
+        batch = next(loader)
+        if self._opens[0] is not loader:  # another flow, or another run
+            self._look_at(loader, batch)
             self._move = mover(device_of(self.model))
-        return self._move(batch)
+        return batch if self._move is None else self._move(batch)
 
     def _resumed(self, content: dict[str, Any]) -> None:
         self.inner_iter = self.iter  # until the first flow begins, as in MMCV

@@ -139,7 +139,7 @@ class TextLoggerHook(LoggerHook):
         """Write a line to the file; a subclass may override it, as in MMCV."""
         if self.json_log_path is None or runner.rank != 0:
             return
-        text = json.dumps({key: _json_value(value) for key, value in line.items()})
+        text = json.dumps({key: round(v, 5) if type(v) is float else _json_value(v) for key, v in line.items()})
         if not self._is_open(self.json_log_path):  # open for the whole run: opening takes longer than all the rest
             self._open(self.json_log_path)
         assert self._file is not None
@@ -174,8 +174,6 @@ class TextLoggerHook(LoggerHook):
 
 
 def _json_value(value: Any) -> Any:
-    if type(value) is float:
-        return round(value, 5)
     return value if type(value) in (int, str) else _rounded(plain(value))
 
 

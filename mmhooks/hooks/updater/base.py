@@ -8,7 +8,7 @@ from typing import Any
 
 from mmhooks.checks import check_flag
 from mmhooks.errors import ConfigError, HookError
-from mmhooks.hook import Hook, when
+from mmhooks.hook import Hook
 from mmhooks.hooks.updater.arguments import check_warmup
 from mmhooks.hooks.updater.schedules import warmup_factor
 from mmhooks.runner.base import BaseRunner
@@ -49,8 +49,8 @@ class UpdaterHook(Hook):
         """Read the base value of a param group, and note it there for a resume."""
         raise NotImplementedError
 
-    def _advance(self, runner: BaseRunner, warming: bool) -> None:
-        """Compute the regular values, keep them, and write them as `_apply` does."""
+    def _advance(self, runner: BaseRunner) -> None:
+        """Compute the regular values, keep them, and write them into the param groups."""
         raise NotImplementedError
 
     def _apply(self, runner: BaseRunner, warming: bool) -> None:
@@ -119,17 +119,19 @@ class UpdaterHook(Hook):
     def before_train_epoch(self, runner: BaseRunner) -> None:
         """Set the regular values when they move by epoch."""
         if self.by_epoch:
-            self._advance(runner, False)
+            self._advance(runner)
 
-    @when(lambda hook: not hook.by_epoch or hook.warmup is not None)
-    def before_train_iter(self, runner: BaseRunner) -> None:
-        """Set the values of the warmup, and the regular ones when they move by iteration."""
-        if not self.by_epoch:
-            self._advance(runner, self.warmup is not None and runner.iter < self.warmup_iters)  # type: ignore[operator]
-        elif self.warmup is not None:
+    def _warm_up(self, runner: BaseRunner) -> None:
+        """Set the values of the warmup, and at its end the regular ones, when those move by epoch."""
+        if self.warmup is not None:
             left: int = self.warmup_iters - runner.iter  # type: ignore[operator]  # an int since the first epoch
             if left >= 0:
                 self._apply(runner, left > 0)
+
+
+def moves_by_iteration(hook: UpdaterHook) -> bool:
+    """Tell whether an updater has something to do before an iteration."""
+    return not hook.by_epoch or hook.warmup is not None
 
 
 class Alias:

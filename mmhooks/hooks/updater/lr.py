@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from mmhooks.checks import check_flag, check_number
 from mmhooks.errors import ConfigError, HookError
+from mmhooks.hook import when
 from mmhooks.hooks.updater import arguments as check
-from mmhooks.hooks.updater.base import Alias, UpdaterHook, Values, changed, pairs
+from mmhooks.hooks.updater.base import Alias, UpdaterHook, Values, changed, moves_by_iteration, pairs
 from mmhooks.hooks.updater.schedules import exponential, inverse, polynomial, step_decay
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
@@ -65,10 +65,12 @@ class LrUpdaterHook(UpdaterHook):
 
     def get_regular_lr(self, runner: BaseRunner) -> Values:
         """Compute the regular lr of every param group now."""
-        now, base = partial(self.get_lr, runner), self._base
+        base, now = self._base, []
         if isinstance(base, dict):
-            return {name: list(map(now, own)) for name, own in base.items()}
-        return list(map(now, base))
+            return {name: [self.get_lr(runner, one) for one in own] for name, own in base.items()}
+        for one in base:  # often one: without the frame of a comprehension
+            now.append(self.get_lr(runner, one))
+        return now
 
     def get_warmup_lr(self, cur_iters: int) -> Values:
         """Compute the lr of every param group in an iteration of the warmup."""
@@ -86,9 +88,9 @@ class LrUpdaterHook(UpdaterHook):
     def _read(self, group: dict[str, Any]) -> float:
         return group.setdefault("initial_lr", group["lr"])  # type: ignore[no-any-return]
 
-    def _advance(self, runner: BaseRunner, warming: bool) -> None:
+    def _advance(self, runner: BaseRunner) -> None:
         self._regular = regular = self.get_regular_lr(runner)
-        self._set_lr(runner, self.get_warmup_lr(runner.iter) if warming else regular)
+        self._set_lr(runner, regular)
 
     def _apply(self, runner: BaseRunner, warming: bool) -> None:
         self._set_lr(runner, self.get_warmup_lr(runner.iter) if warming else self._regular)
@@ -112,6 +114,17 @@ class LrUpdaterHook(UpdaterHook):
             assert self.warmup_epochs is not None
             self.warmup_iters = self.warmup_epochs * len(runner.data_loader)
         super().before_train_epoch(runner)
+
+    @when(moves_by_iteration)
+    def before_train_iter(self, runner: BaseRunner) -> None:
+        """Set the lr of the warmup, and the regular one when it moves by iteration."""
+        if self.by_epoch:
+            self._warm_up(runner)
+            return
+        self._regular = lr_groups = self.get_regular_lr(runner)
+        if self.warmup is not None and runner.iter < self.warmup_iters:  # type: ignore[operator]
+            lr_groups = self.get_warmup_lr(runner.iter)
+        self._set_lr(runner, lr_groups)
 
 
 @HOOKS.register_module()

@@ -36,8 +36,10 @@ class _AnnealingLrUpdaterHook(LrUpdaterHook):
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """Compute the regular lr now."""
-        progress, end = self._span(runner)
-        value: float = self.anneal(base_lr, target_of(base_lr, self.min_lr, self.min_lr_ratio), progress / end)
+        progress, end = (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
+        ratio = self.min_lr_ratio
+        target = self.min_lr if ratio is None else base_lr * ratio
+        value: float = self.anneal(base_lr, target, progress / (end or self._known(end)))
         return value
 
 

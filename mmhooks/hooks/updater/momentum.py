@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from mmhooks.checks import check_flag, check_number
 from mmhooks.errors import ConfigError, HookError
+from mmhooks.hook import when
 from mmhooks.hooks.updater import arguments as check
-from mmhooks.hooks.updater.base import Alias, UpdaterHook, Values, changed, pairs, values_of
+from mmhooks.hooks.updater.base import Alias, UpdaterHook, Values, changed, moves_by_iteration, pairs, values_of
 from mmhooks.hooks.updater.schedules import (
     annealing_cos,
     annealing_linear,
@@ -81,12 +82,23 @@ class MomentumUpdaterHook(UpdaterHook):
                 f"{', '.join(key for key in group if key != 'params')}: leave momentum_config out"
             )
 
-    def _advance(self, runner: BaseRunner, warming: bool) -> None:
+    def _advance(self, runner: BaseRunner) -> None:
         self._regular = regular = self.get_regular_momentum(runner)
-        self._set_momentum(runner, self.get_warmup_momentum(runner.iter) if warming else regular)
+        self._set_momentum(runner, regular)
 
     def _apply(self, runner: BaseRunner, warming: bool) -> None:
         self._set_momentum(runner, self.get_warmup_momentum(runner.iter) if warming else self._regular)
+
+    @when(moves_by_iteration)
+    def before_train_iter(self, runner: BaseRunner) -> None:
+        """Set the momentum of the warmup, and the regular one when it moves by iteration."""
+        if self.by_epoch:
+            self._warm_up(runner)
+            return
+        self._regular = momentum_groups = self.get_regular_momentum(runner)
+        if self.warmup is not None and runner.iter < self.warmup_iters:  # type: ignore[operator]
+            momentum_groups = self.get_warmup_momentum(runner.iter)
+        self._set_momentum(runner, momentum_groups)
 
 
 def _write_momentum(group: dict[str, Any], momentum: float) -> None:
