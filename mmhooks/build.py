@@ -16,12 +16,12 @@ from torch import nn
 
 from mmhooks.checks import check_flag, check_path
 from mmhooks.config import Config
-from mmhooks.config.imports import import_custom
 from mmhooks.config.source import Source, built_from, check_keys
 from mmhooks.distributed import MMDistributedDataParallel, get_dist_info, set_random_seed, sync_random_seed
 from mmhooks.errors import ConfigError, nearest
 from mmhooks.hook_configs import evaluation_of, further_hooks, training_hooks
 from mmhooks.hooks import EvalHook
+from mmhooks.imports import import_custom
 from mmhooks.loaders import build_loader
 from mmhooks.log import get_logger
 from mmhooks.optim import build_optimizer

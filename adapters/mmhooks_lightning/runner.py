@@ -161,10 +161,10 @@ class LightningRunner(BaseRunner):
 
     def _write_checkpoint(
         self, path: str, save_optimizer: bool, meta: dict[str, Any] | None, storage_options: StorageOptions
-    ) -> bool:
+    ) -> None:
         if not self.writes_files:
             self.logger.info("fast_dev_run: %s is not written", path)
-            return False
+            return
         self._saving = {"save_optimizer": save_optimizer, "meta": meta}
         try:
             with telling_failures(path), place_for(path, storage_options) as (temporary, finish):
@@ -175,7 +175,6 @@ class LightningRunner(BaseRunner):
         finally:
             self._saving = None
         self.trainer.strategy.barrier("mmhooks.save_checkpoint")
-        return True
 
     def add_to_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what a native runner's file holds beside what the Trainer saves.

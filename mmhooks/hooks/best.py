@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from mmhooks.checkpoint import check_writable, join, plain, remove, storage_options_of
+from mmhooks.checkpoint import join, plain, remove, storage_options_of
 from mmhooks.checkpoint.storage import located
 from mmhooks.checks import check_flag, check_path
 from mmhooks.errors import CheckpointError, ConfigError, nearest
 from mmhooks.hook import Hook
-from mmhooks.hooks.checkpoint import resolve_out_dir
+from mmhooks.hooks.checkpoint import check_folder, resolve_out_dir
 from mmhooks.runner.base import BaseRunner
 
 
@@ -98,9 +98,7 @@ class KeepsBest(Hook):
             return
         if self.out_dir is None:
             raise ConfigError(f"{type(self).__name__}(save_best=...) has nowhere to write: give the runner a work_dir")
-        if runner.rank == 0 and runner.writes_files:
-            place = f"{type(self).__name__}'s out_dir" if self._wanted_dir else "work_dir"
-            check_writable(self.out_dir, self._storage_options, argument=place)
+        check_folder(runner, self, self.out_dir, self._wanted_dir, self._storage_options)
         if self.out_dir != runner.work_dir:
             runner.logger.info("The best checkpoint will be saved to %s", self.out_dir)
         if runner.meta is None:

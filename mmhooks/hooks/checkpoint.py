@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmhooks.checkpoint import check_writable, is_remote, join, remove, storage_options_of
-from mmhooks.checkpoint.storage import located, split
+from mmhooks.checkpoint.storage import StorageOptions, located, split
 from mmhooks.checks import check_count, check_flag, check_path, check_template
 from mmhooks.distributed import allreduce_params
 from mmhooks.errors import CheckpointError, ConfigError
@@ -93,9 +93,7 @@ class CheckpointHook(Hook):
         self.out_dir = resolve_out_dir(self._wanted_dir, runner.work_dir, self.file_client_args)
         if self.create_symlink and is_remote(self.out_dir):
             runner.logger.warning("create_symlink=True: %s has no links, so no latest.pth is written", self.out_dir)
-        if runner.rank == 0 and runner.writes_files:
-            place = f"{type(self).__name__}'s out_dir" if self._wanted_dir else "work_dir"
-            check_writable(self.out_dir, self.storage_options, argument=place)
+        check_folder(runner, self, self.out_dir, self._wanted_dir, self.storage_options)
         runner.logger.info("Checkpoints will be saved to %s", self.out_dir)
 
     def after_train_epoch(self, runner: BaseRunner) -> None:
@@ -166,6 +164,26 @@ class CheckpointHook(Hook):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with the record of an earlier run."""
         self._kept = list(state["kept"])
+
+
+def check_folder(
+    runner: BaseRunner, hook: Hook, folder: str, wanted_dir: str | None, storage_options: StorageOptions
+) -> None:
+    """See, before a run begins, that a hook's files can be written.
+
+    Args:
+        runner: its rank 0 looks, unless it writes nothing at all.
+        hook: whose files.
+        folder: where they go.
+        wanted_dir: the hook's own ``out_dir``, if that is why they go there.
+        storage_options: arguments of the store.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    if runner.rank == 0 and runner.writes_files:
+        place = f"{type(hook).__name__}'s out_dir" if wanted_dir else "work_dir"
+        check_writable(folder, storage_options, argument=place)
 
 
 def resolve_out_dir(

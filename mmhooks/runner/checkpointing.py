@@ -46,6 +46,7 @@ class Checkpointing(HookRegistration):
     _iter: int
     _unclaimed: dict[str, torch.Tensor]
     _hook_states: dict[str, list[Any]]
+    writes_files: bool
     #: True at after_train_iter of an iteration-based run, whose iteration is finished and not yet counted.
     _stepped = False
 
@@ -103,7 +104,8 @@ class Checkpointing(HookRegistration):
         folder = check_path("save_checkpoint", "out_dir", out_dir)
         assert folder is not None
         path = join(folder, self.checkpoint_name(filename_tmpl))
-        if not self._write_checkpoint(path, save_optimizer, meta, storage_options):
+        self._write_checkpoint(path, save_optimizer, meta, storage_options)
+        if not self.writes_files:
             return None
         if create_symlink and get_dist_info()[0] == 0 and not is_remote(path):
             point_latest_at(path, folder)
@@ -111,12 +113,11 @@ class Checkpointing(HookRegistration):
 
     def _write_checkpoint(
         self, path: str, save_optimizer: bool, meta: dict[str, Any] | None, storage_options: StorageOptions
-    ) -> bool:
+    ) -> None:
         # no barrier: nobody reads the file, and code that calls this on rank 0 alone must not wait for others
         if get_dist_info()[0] == 0:
             content = {"state_dict": model_state(self.model), **self.checkpoint_extras(save_optimizer, meta)}
             write_checkpoint({"meta": content.pop("meta"), **content}, path, storage_options)
-        return True
 
     def checkpoint_extras(self, save_optimizer: bool = True, meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Collect what a checkpoint holds beside the weights.

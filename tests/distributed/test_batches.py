@@ -1,29 +1,19 @@
 """Batches on their way to a device; ``meta`` stands for one that is not the CPU."""
 
+import sys
 from collections import OrderedDict, defaultdict, namedtuple
+from pathlib import Path
 
 import pytest
 import torch
 
 from mmhooks.distributed import mover, to_device, unpacked
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from containers import DataContainer
+
 META, CPU = torch.device("meta"), torch.device("cpu")
 Pair = namedtuple("Pair", "x y")
-
-
-class DataContainer:
-    """As mmcv's, by name and attributes, its data read-only."""
-
-    def __init__(self, data, cpu_only=False):
-        self._data, self._cpu_only = data, cpu_only
-
-    @property
-    def data(self):
-        return self._data
-
-    @property
-    def cpu_only(self):
-        return self._cpu_only
 
 
 class Rows(list):

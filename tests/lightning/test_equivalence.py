@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import sys
 from pathlib import Path
 
 import lightning as L
@@ -15,6 +16,9 @@ from mmhooks import EMAHook, EpochBasedRunner, EvalHook, Hook, IterBasedRunner
 from mmhooks.checkpoint import read_checkpoint
 from mmhooks.hook import POINTS
 from mmhooks_lightning import HookCallback, HookedModule
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from containers import DataContainer
 
 QUIET = logging.getLogger("quiet")
 QUIET.propagate = False
@@ -409,18 +413,11 @@ def test_a_model_that_steps_in_train_step_needs_no_optimizer_hook(tmp_path):
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
-class DataContainer:
-    """As mmcv's, by name and attributes."""
-
-    def __init__(self, data):
-        self.data, self.cpu_only = [data], False
-
-
 class Contained:
     """A loader whose batches hold the images in a DataContainer."""
 
     def __init__(self, batches):
-        self.batches = [(DataContainer(x), y) for x, y in data(batches)]
+        self.batches = [(DataContainer([x]), y) for x, y in data(batches)]
 
     def __len__(self):
         return len(self.batches)

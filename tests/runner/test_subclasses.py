@@ -1,6 +1,8 @@
 """Runners and hooks of projects written for MMCV, which override what MMCV's classes have under those names."""
 
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,22 +20,10 @@ from mmhooks import (
 from mmhooks.distributed import MMDataParallel
 from mmhooks.runner.iteration import IterLoader
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from containers import DataContainer
+
 TRAIN = [("train", 1)]
-
-
-class DataContainer:
-    """As mmcv's, by name and attributes."""
-
-    def __init__(self, data, cpu_only=False):
-        self._data, self._cpu_only = data, cpu_only
-
-    @property
-    def data(self):
-        return self._data
-
-    @property
-    def cpu_only(self):
-        return self._cpu_only
 
 
 def weights(runner):

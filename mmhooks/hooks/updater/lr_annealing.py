@@ -36,6 +36,7 @@ class _AnnealingLrUpdaterHook(LrUpdaterHook):
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """Compute the regular lr now."""
+        # `_span` and `target_of` written out: this may come at every iteration
         progress, end = (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
         ratio = self.min_lr_ratio
         target = self.min_lr if ratio is None else base_lr * ratio
