@@ -18,10 +18,12 @@ from mmhooks.runner import IterLoader
 from mmhooks.runner.base import Workflow
 from mmhooks.runner.registration import HookRegistration
 from mmhooks_lightning.checks import check_package, check_workflow
+from mmhooks_lightning.files import takes_all
 from mmhooks_lightning.loaders import LazyLoader, lazy
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimization import Stepping
 from mmhooks_lightning.outputs import ordinary_outputs
+from mmhooks_lightning.progress import validate_now
 from mmhooks_lightning.runner import LightningRunner
 
 
@@ -94,9 +96,10 @@ class HookCallback(pl.Callback, HookRegistration):
         self._validates = False
         self._finished = False
         self._batches: float = 0
+        self._shortened: float | None = None
         self._in_flow = 0
+        self._first = 0
         self._in_val = 0
-        self._epoch_open = False
         self._modes: dict[Any, bool] = {}
         self._kept_generators: list[tuple[torch.Generator, torch.Tensor]] = []
 
@@ -104,7 +107,8 @@ class HookCallback(pl.Callback, HookRegistration):
         """Let the next fit go on where a checkpoint was saved, by a native runner, by MMCV or under a Trainer.
 
         Args:
-            checkpoint: the file. One that was saved under a Trainer may go to ``trainer.fit(ckpt_path=...)``.
+            checkpoint: the file. It may go to ``trainer.fit(ckpt_path=...)`` instead, which wants its weights to fit
+                exactly.
         """
         self.runner._pending_resume = checkpoint
 
@@ -120,6 +124,8 @@ class HookCallback(pl.Callback, HookRegistration):
             )
         self.runner.attach(trainer, pl_module)
         self._pre_hook = self.runner.model.register_load_state_dict_pre_hook(self.runner.drop_foreign_keys)  # type: ignore[no-untyped-call]
+        vars(trainer.strategy).pop("load_checkpoint", None)
+        trainer.strategy.load_checkpoint = takes_all(trainer.strategy.load_checkpoint, self.runner.model)  # type: ignore[method-assign, assignment]
         if stage != "fit":
             return
         self._reset()
@@ -224,6 +230,7 @@ class HookCallback(pl.Callback, HookRegistration):
         if self._pre_hook is not None:
             self._pre_hook.remove()
         self._unwrap_loaders(trainer)
+        vars(trainer.strategy).pop("load_checkpoint", None)
         for setting, value in self._changed.items():
             setattr(trainer, setting, value)
         self._changed = {}
@@ -255,11 +262,42 @@ class HookCallback(pl.Callback, HookRegistration):
         self._set_max_iters(trainer)
         runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)
         runner._before_run()
+        self._go_on(trainer, pl_module)
+
+    def _go_on(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin with the first iteration, or where the file of a resumed run was saved."""
+        runner = self.runner
+        (index, done), runner._start = runner._start, (0, 0)
+        length = self._flow[0][1]
+        self._in_flow = done % length if index == 0 else 0
+        due = done >= length if index == 0 else done == 0
         if not self.by_epoch:
-            for loader in (*self._train_loaders, *(self._val_loaders if self._validates else ())):
-                loader.endless = IterLoader(loader.source)
+            self._make_endless()
             runner.call_hook("before_epoch")
+            runner._phase, runner.inner_iter = "open", self._in_flow
             self._stop_at_max_iters(trainer)
+        elif runner._in_epoch >= self._batches:
+            # the file was saved after the last iteration of an epoch, and a Trainer has no epoch without one
+            self._open_epoch(trainer, pl_module)
+            due = self._close_epoch()
+            self._first = 0
+            runner._resumed({"global_step": trainer.global_step})
+        if due and self._validates and not self._is_over():
+            validate_now(trainer)
+
+    def _make_endless(self) -> None:
+        runner = self.runner
+        taken, runner._taken = [*runner._taken, (0, 0), (0, 0)], []
+        self._first = taken[0][1]
+        loaders = [*self._train_loaders[:1], *(self._val_loaders[:1] if self._validates else ())]
+        for loader, at in zip(loaders, taken, strict=False):
+            loader.endless = IterLoader(loader.source, *at)
+        runner._loaders = [loader.endless for loader in loaders]
+
+    def _is_over(self) -> bool:
+        runner = self.runner
+        done, limit = (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
+        return limit is not None and done >= limit
 
     def _check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         runner = self.runner
@@ -282,35 +320,46 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _set_max_iters(self, trainer: pl.Trainer) -> None:
         if self.by_epoch:
-            epochs, batches = self.runner.max_epochs, trainer.num_training_batches
+            epochs, batches = self.runner.max_epochs, self._batches
             self.runner.max_iters = None if epochs is None or batches == float("inf") else epochs * int(batches)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """before_train_epoch of an epoch-based run."""
-        if not self.by_epoch:
-            return
+        if trainer.fit_loop.max_batches != self._shortened:
+            self._batches = trainer.fit_loop.max_batches  # the Trainer may have asked for another loader
+        if self.by_epoch:
+            self._open_epoch(trainer, pl_module)
+            loader = self._train_loaders[0] if self._train_loaders else None
+            if loader is not None:
+                loader.skip = self._first
+                self._set_length(trainer, self._batches if loader.override is None else len(loader.override))
+        elif isinstance(pl_module, HookedModule):
+            self._first = 0 if self._first >= self._batches else self._first
+            self._set_length(trainer, self._batches)
+
+    def _open_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         runner = self.runner
         self._train_mode(pl_module)
         runner.mode = "train"
+        runner._flow = (0, self._in_flow)
         loader = self._train_loaders[0] if self._train_loaders else None
         if loader is not None:
             loader.override = None
             runner.data_loader = loader.source
         self._set_max_iters(trainer)
-        self._epoch_open = True
         runner.call_hook("before_train_epoch")
-        if loader is not None:
-            self._take_over_loader(trainer, loader)
+        if loader is not None and runner.data_loader is not loader.source:
+            loader.override = runner.data_loader
+        self._first, runner._in_epoch = runner._in_epoch, 0
+        runner.finished_in_epoch = self._first
+        runner._phase = "open"
 
-    def _take_over_loader(self, trainer: pl.Trainer, loader: LazyLoader) -> None:
-        """See a loader that a hook has set in place of the Trainer's, of another length perhaps."""
-        if self.runner.data_loader is not loader.source:
-            loader.override = self.runner.data_loader
-        fit = trainer.fit_loop
-        wanted = self._batches if loader.override is None else len(loader.override)
+    def _set_length(self, trainer: pl.Trainer, batches: float) -> None:
+        """Tell the Trainer how long this epoch is: a hook may have set another loader, a file may hold a part of it."""
+        fit, wanted = trainer.fit_loop, batches - self._first
         if wanted == fit.max_batches or fit._combined_loader is None or fit._data_fetcher is None:
             return
-        fit.max_batches = wanted
+        fit.max_batches = self._shortened = wanted
         fit._combined_loader.limits = [wanted]
         iter(fit._data_fetcher)  # made anew with the new length; no batch is taken yet
 
@@ -327,7 +376,10 @@ class HookCallback(pl.Callback, HookRegistration):
         """before_train_iter."""
         runner = self.runner
         if self.by_epoch:
-            runner.inner_iter = batch_idx
+            if not runner._phase:  # the Trainer goes on in the middle of an epoch
+                self._open_epoch(trainer, pl_module)
+                runner.finished_in_epoch = batch_idx
+            runner.inner_iter = batch_idx + self._first
         else:
             self._train_mode(pl_module)
             runner.mode = "train"
@@ -336,7 +388,7 @@ class HookCallback(pl.Callback, HookRegistration):
             runner.data_loader = loader.endless
             runner.epoch = loader.epoch
             if self._in_flow == 0:
-                runner.inner_iter = 0
+                runner.inner_iter, runner._flow = 0, (0, 0)
         runner.data_batch = batch
         runner.call_hook("before_train_iter")
 
@@ -347,11 +399,12 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _finish_iter(self) -> None:
         runner = self.runner
-        runner._stepped = not self.by_epoch
+        runner._stepped = True
         runner.call_hook("after_train_iter")
         runner._stepped = False
         runner.data_batch = None
         runner.iter += 1
+        runner.finished_in_epoch += 1
         if not self.by_epoch:
             runner.inner_iter += 1
             self._in_flow = (self._in_flow + 1) % self._flow[0][1]
@@ -372,10 +425,7 @@ class HookCallback(pl.Callback, HookRegistration):
         if trainer.is_last_batch or stops:
             for loader in self._train_loaders:
                 loader.exhaust()
-            self._end_train_epoch()
-            limit = runner.max_epochs
-            self._in_flow = (self._in_flow + 1) % self._flow[0][1]
-            self._validate_next(trainer, self._in_flow == 0 or (limit is not None and runner.epoch >= limit))
+            self._validate_next(trainer, self._close_epoch())
         else:
             self._validate_next(trainer, False)
 
@@ -384,15 +434,22 @@ class HookCallback(pl.Callback, HookRegistration):
             # the Trainer validates after a batch whose number this divides
             trainer.val_check_batch = 1 if due else sys.maxsize
 
-    def _end_train_epoch(self) -> None:
+    def _close_epoch(self) -> bool:
+        """after_train_epoch.
+
+        Returns:
+            Whether the workflow validates now.
+        """
         runner = self.runner
-        runner.at_epoch_end = True
-        try:
-            runner.call_hook("after_train_epoch")
-        finally:
-            runner.at_epoch_end = False
+        runner._phase = "closing"
+        runner.call_hook("after_train_epoch")
+        runner._phase = ""
         runner.epoch += 1
-        self._epoch_open = False
+        done, length = self._in_flow + 1, self._flow[0][1]
+        self._in_flow = done % length
+        due = done == length or self._is_over()
+        runner._flow = (1, 0) if due and self._validates else (0, done)
+        return due
 
     def _stop_at_max_iters(self, trainer: pl.Trainer) -> None:
         limit = self.runner.max_iters
@@ -401,8 +458,9 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """after_train_epoch of an epoch that ended before its last batch."""
-        if self._epoch_open:
-            self._end_train_epoch()
+        self._first = 0
+        if self.runner._phase == "open" and self.by_epoch:
+            self._close_epoch()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """after_run; iteration-based, after_epoch first."""
@@ -419,9 +477,11 @@ class HookCallback(pl.Callback, HookRegistration):
         self._end_run()
 
     def _end_run(self) -> None:
+        runner = self.runner
         if not self.by_epoch:
-            self.runner.call_hook("after_epoch")
-        self.runner.call_hook("after_run")
+            runner._flow, runner._phase = (runner._flow[0], runner.inner_iter), ""
+            runner.call_hook("after_epoch")
+        runner.call_hook("after_run")
         self._finished = True
         self.active = False
 
@@ -434,6 +494,8 @@ class HookCallback(pl.Callback, HookRegistration):
         runner = self.runner
         runner.mode = "val"
         self._in_val = 0
+        if self._validates:
+            runner._flow = (1, 0)
         if self._val_loaders:
             endless = self._val_loaders[0].endless
             runner.data_loader = self._val_loaders[0].source if endless is None else endless
@@ -483,6 +545,9 @@ class HookCallback(pl.Callback, HookRegistration):
             loader.override = None
         if self.by_epoch:
             self.runner.call_hook("after_val_epoch")
+        if self._validates:
+            self._in_flow = 0
+            self.runner._flow = (1, 1)
 
     # checkpoints ------------------------------------------------------------------------------------------
 

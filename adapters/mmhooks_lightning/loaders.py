@@ -25,6 +25,7 @@ class LazyLoader:
         endless: the never-ending iterator of an iteration-based run.
         epoch: passes that were finished before the last batch was asked for: MMCV's epoch, late at a rollover.
         length: what the Trainer is told in place of the loader's own length.
+        skip: batches to pass over when the next iterator is made: a resumed run has trained on them.
     """
 
     def __init__(self, source: Any, hide_sampler: bool) -> None:
@@ -33,6 +34,7 @@ class LazyLoader:
         self.endless: IterLoader | None = None
         self.length: int | None = None
         self.epoch = 0
+        self.skip = 0
         self._hidden = ("sampler", "batch_sampler") if hide_sampler else ()
         self._active: _LazyIterator | None = None
 
@@ -118,6 +120,9 @@ class _LazyIterator:
             return next(self._loader.endless)
         if self._iterator is None:
             self._iterator = iter(self._loader.current)
+            self._taken, self._loader.skip = self._loader.skip, 0
+            for _ in range(self._taken):
+                next(self._iterator, None)
         batch = next(self._iterator)
         self._taken += 1
         return batch

@@ -16,8 +16,10 @@ from torch import nn
 from mmhooks.checkpoint import place_for, telling_failures
 from mmhooks.checkpoint.storage import StorageOptions
 from mmhooks.errors import HookError
+from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook
 from mmhooks.runner import BaseRunner
 from mmhooks_lightning.module import HookedModule
+from mmhooks_lightning.progress import move_progress, settle_progress
 
 T = TypeVar("T")
 
@@ -52,6 +54,8 @@ class LightningRunner(BaseRunner):
         self._trainer: pl.Trainer | None = None
         self._pending_resume: str | os.PathLike[str] | None = None
         self._saving: dict[str, Any] | None = None
+        self._file: Mapping[str, Any] | None = None
+        self.finished_in_epoch = 0
 
     # the Trainer ------------------------------------------------------------------------------------------
 
@@ -90,9 +94,7 @@ class LightningRunner(BaseRunner):
         else:
             optimizers = self.trainer.optimizers
             self.optimizer = optimizers[0] if len(optimizers) == 1 else {str(i): o for i, o in enumerate(optimizers)}
-        loop = self.trainer.fit_loop
-        self.epoch = loop.epoch_progress.current.processed if self.by_epoch else 0  # type: ignore[attr-defined]
-        self.iter = loop.epoch_loop.batch_progress.total.ready
+        self._count()
         self.inner_iter = 0
         if self.work_dir is None:
             self.work_dir = str(Path(self.trainer.log_dir or self.trainer.default_root_dir, "mmhooks").absolute())
@@ -100,6 +102,23 @@ class LightningRunner(BaseRunner):
         if self._pending_resume is not None:
             path, self._pending_resume = self._pending_resume, None
             self.resume(path)
+
+    def _count(self) -> None:
+        """Take the counters from the Trainer, or from the file that it resumes: those of hooks are exact there."""
+        loop = self.trainer.fit_loop
+        self.epoch = loop.epoch_progress.current.processed if self.by_epoch else 0  # type: ignore[attr-defined]
+        self.iter = loop.epoch_loop.batch_progress.total.ready
+        content, self._file = self._file, None
+        if content is None:
+            return
+        hooked = isinstance(self.module, HookedModule)
+        exact = self._go_on_from(content.get("mmhooks", {}))
+        if not hooked:
+            self._in_epoch = 0  # the Trainer goes on in an epoch as it does without hooks
+        elif not exact:
+            self.epoch, self.iter = int(content["meta"]["epoch"]), int(content["meta"]["iter"])
+        if hooked:
+            self._resumed(content)
 
     def _named(self, module: HookedModule, optimizers: Any) -> Any:
         # the Trainer's wrappers, not the raw optimizers: a step that train_step takes is counted too
@@ -186,21 +205,27 @@ class LightningRunner(BaseRunner):
         if isinstance(self.module, HookedModule):
             for name, buffer in self.model.named_buffers():  # those that are not persistent: MMCV's files have them
                 checkpoint["state_dict"].setdefault(name, buffer.detach())
-        if self._saving is not None:
-            settle_progress(checkpoint["loops"]["fit_loop"], at_epoch_end=self.at_epoch_end)
+        in_hand = self.data_batch is not None
+        if in_hand or self._phase == "closing" or self._saving is not None:
+            settle_progress(
+                checkpoint["loops"]["fit_loop"],
+                batch_finished=self._stepped or not in_hand,
+                at_epoch_end=self._phase == "closing",
+            )
 
-    #: True while the points at the end of a train epoch are called.
-    at_epoch_end = False
-
-    def _progress(self) -> tuple[int, int, int]:
+    def _progress(self) -> tuple[int, int]:
         if self._saving is not None:
             return super()._progress()
-        return self.epoch, self.iter, self.iter  # a callback of Lightning's own saves between our points
+        return self.epoch, self.iter  # a callback of Lightning's own saves between our points
+
+    def _finished_in_epoch(self) -> int:
+        return self.finished_in_epoch + self._stepped
 
     def take_from_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Take what the Trainer does not restore from a file that is being resumed."""
         if "meta" in checkpoint:
             self.meta = dict(checkpoint["meta"])
+            self._file = checkpoint
         self._hook_states = dict(checkpoint.get("mmhooks", {}).get("hooks", {}))
 
     def drop_foreign_keys(self, module: nn.Module, state: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -224,32 +249,14 @@ class LightningRunner(BaseRunner):
         for optimizer, own in zip(raw, states, strict=True):
             optimizer.load_state_dict(own)
 
-    def _resumed(self, content: dict[str, Any]) -> None:
+    def _resumed(self, content: Mapping[str, Any]) -> None:
         """Move the Trainer's counters to where the run goes on."""
-        loop = self.trainer.fit_loop
-        epoch = self.epoch if self.by_epoch else 0
-        for tracker, number in (
-            (loop.epoch_progress.current, epoch),
-            (loop.epoch_progress.total, epoch),
-            (loop.epoch_loop.batch_progress.total, self.iter),
-            (loop.epoch_loop.manual_optimization.optim_step_progress.total, content.get("global_step", self.iter)),
-        ):
-            for name in vars(tracker):  # ready, started, processed, completed, as far as it has them
-                setattr(tracker, name, number)
+        steps = content["global_step"] if "global_step" in content else self.iter // self._group
+        passes = self._taken[0][0] if self._taken else 0
+        move_progress(self.trainer, self.epoch if self.by_epoch else passes, self.iter, steps)
 
-
-def settle_progress(fit_loop: dict[str, Any], at_epoch_end: bool) -> None:
-    """Make the saved counters say that the iteration (and at its end, the epoch) in progress is finished.
-
-    Args:
-        fit_loop: the state of the Trainer's fit loop, changed in place.
-        at_epoch_end: the epoch is finished as well.
-    """
-    batch = fit_loop["epoch_loop.batch_progress"]
-    for tracker in (batch["total"], batch["current"]):
-        tracker.update(started=tracker["ready"], processed=tracker["ready"], completed=tracker["ready"])
-    if at_epoch_end:
-        batch["current"].update(ready=0, started=0, processed=0, completed=0)
-        epoch = fit_loop["epoch_progress"]
-        for tracker in (epoch["total"], epoch["current"]):
-            tracker.update(started=tracker["ready"], processed=tracker["ready"], completed=tracker["ready"])
+    @property
+    def _group(self) -> int:
+        """How many iterations a step takes; a native file does not count steps."""
+        found = (one.cumulative_iters for one in self.hooks if isinstance(one, GradientCumulativeOptimizerHook))
+        return next(found, 1)

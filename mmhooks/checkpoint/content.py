@@ -119,11 +119,26 @@ def check_content(content: Mapping[str, Any], path: str | os.PathLike[str]) -> N
         if not isinstance(messages.get(key), str | None):
             raise _wrong(path, f"meta['hook_msgs'][{key!r}]", messages[key], "the path of a file")
     exact = _dict(path, "'mmhooks'", content.get("mmhooks", {}))
-    if exact.get("by_epoch") is False:
-        _count(path, "mmhooks['finished_iters']", exact.get("finished_iters"))
+    if "position" in exact:
+        _check_position(path, exact["position"])
     for name, states in _dict(path, "mmhooks['hooks']", exact.get("hooks", {})).items():
         if not isinstance(states, list):
             raise _wrong(path, f"mmhooks['hooks'][{name!r}]", states, "a list of states")
+
+
+def _check_position(path: str | os.PathLike[str], position: Any) -> None:
+    where = "mmhooks['position']"
+    _dict(path, where, position)
+    for key in ("epochs", "iters", "in_epoch", "world_size"):
+        _count(path, f"{where}[{key!r}]", position.get(key))
+    pairs = position.get("loaders")
+    if not isinstance(pairs, (list, tuple)):
+        raise _wrong(path, f"{where}['loaders']", pairs, "a list of pairs")
+    for key, pair in [("flow", position.get("flow")), *(("loaders", pair) for pair in pairs)]:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise _wrong(path, f"{where}[{key!r}]", pair, "two numbers")
+        for number in pair:
+            _count(path, f"{where}[{key!r}]", number)
 
 
 def _dict(path: str | os.PathLike[str], key: str, value: Any) -> Mapping[Any, Any]:

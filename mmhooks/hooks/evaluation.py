@@ -183,6 +183,14 @@ class EvalHook(KeepsBest):
         runner.log_buffer.clear()
         self._perform(runner)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Say whether the evaluation before training is behind us."""
+        return {"begun": not self.initial_flag}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Evaluate before training only where the run that is resumed had not."""
+        self.initial_flag = not state["begun"]
+
     def _should_evaluate(self, runner: BaseRunner) -> bool:
         finished = (runner.epoch if self.by_epoch else runner.iter) + 1
         if self.start is None:

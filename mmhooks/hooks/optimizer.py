@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mmhooks.checks import check_count, check_flag
+from mmhooks.distributed import unwrap
 from mmhooks.errors import ConfigError, HookError, ModelError, nearest
 from mmhooks.hook import Hook, when
 from mmhooks.registry import HOOKS
@@ -192,6 +193,8 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
     divisible_iters = 0
     remainder_iters = 0
     initialized = False
+    #: Gradients of a resumed file, until the first iteration takes them.
+    _resumed: dict[str, torch.Tensor] | None = None
 
     def __init__(self, cumulative_iters: int = 1, skip_exchange: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -211,6 +214,35 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
                 runner.resume_exchange()
             else:
                 runner.pause_exchange()
+
+    def after_train_iter(self, runner: BaseRunner) -> None:
+        """Do all of it, a group at a time."""
+        if self._resumed is not None:
+            self._take_gradients(runner)
+        super().after_train_iter(runner)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what an unfinished group has added up.
+
+        Not in several processes with ``skip_exchange``: each has gradients of its own then, and the file is one.
+        """
+        runner = self._runner
+        if runner is None or (self.skip_exchange and runner.world_size > 1):
+            return {}
+        named = unwrap(runner.model).named_parameters()
+        gradients = {name: one.grad for name, one in named if one.requires_grad and one.grad is not None}
+        return {"gradients": gradients} if gradients else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with an unfinished group."""
+        self._resumed = state["gradients"]
+
+    def _take_gradients(self, runner: BaseRunner) -> None:
+        resumed, self._resumed = self._resumed, None
+        assert resumed is not None
+        for name, parameter in unwrap(runner.model).named_parameters():
+            if name in resumed:
+                parameter.grad = resumed[name].to(parameter.device, parameter.dtype)
 
     def has_batch_norm(self, module: nn.Module) -> bool:
         """Tell whether a module has batch norm somewhere inside."""

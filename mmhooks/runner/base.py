@@ -249,7 +249,7 @@ class BaseRunner(Checkpointing):
 
     def _before_run(self) -> None:
         self.stop_reason = None
-        self._stepped = False  # an error may have ended an earlier run there
+        self._flow, self._loaders = self._start, ()
         self.call_table.rebuild()  # methods may have been set on hooks since they were registered
         self.call_hook("before_run")
         self._give_hook_states()  # of a file that a hook has just resumed
@@ -321,6 +321,8 @@ class BaseRunner(Checkpointing):
 
     def leave(self) -> None:
         """Call what `on_leave` was given, and exchange gradients again; whoever drives a run ends it so."""
+        self._phase, self._stepped = "", False
+        self._start, self._in_epoch, self._taken = (0, 0), 0, []
         functions, self._on_leave = self._on_leave, []
         with contextlib.ExitStack() as stack:  # an error of one does not keep the others from being called
             stack.callback(self.resume_exchange)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
@@ -35,6 +35,26 @@ from mmhooks.hook import Hook
 from mmhooks.runner.registration import HookRegistration
 
 
+class Position(TypedDict):
+    """Where a run is, exactly; MMCV's meta says it in whole epochs, and counts an iteration too few.
+
+    Attributes:
+        epochs: train epochs that are finished.
+        iters: train iterations that are finished.
+        in_epoch: how many of them belong to the epoch that is not.
+        flow: the flow of the workflow, and how many epochs (or iterations) of it are done.
+        loaders: iteration-based, for every flow: passes over its loader, and batches taken of the current one.
+        world_size: how many processes share the batches.
+    """
+
+    epochs: int
+    iters: int
+    in_epoch: int
+    flow: tuple[int, int]
+    loaders: list[tuple[int, int]]
+    world_size: int
+
+
 class Checkpointing(HookRegistration):
     """The part of a runner that writes its state to files and takes it from them."""
 
@@ -47,8 +67,22 @@ class Checkpointing(HookRegistration):
     _unclaimed: dict[str, torch.Tensor]
     _hook_states: dict[str, list[Any]]
     writes_files: bool
-    #: True at after_train_iter of an iteration-based run, whose iteration is finished and not yet counted.
+    epoch: int
+    iter: int
+    inner_iter: int
+    data_batch: Any
+    data_loader: Any
+    #: True at after_train_iter, whose iteration is finished and not yet counted.
     _stepped = False
+    #: "open" within a train epoch (or the iterations of an iteration-based run), "closing" at after_train_epoch.
+    _phase = ""
+    #: Of the workflow: see `Position`.
+    _flow = (0, 0)
+    _loaders: Sequence[Any] = ()
+    # of a file that is resumed, until the loop takes it
+    _start = (0, 0)
+    _in_epoch = 0
+    _taken: Sequence[tuple[int, int]] = ()
 
     # saving -----------------------------------------------------------------------------------------------
 
@@ -129,27 +163,54 @@ class Checkpointing(HookRegistration):
         from mmhooks import __version__
 
         full = {**(meta or {}), **(self.meta or {})}
-        epoch, iteration, finished = self._progress()
+        epoch, iteration = self._progress()
         full.update(epoch=epoch, iter=iteration, time=time.asctime(), mmhooks_version=__version__)
         classes = getattr(unwrap(self.model), "CLASSES", None)
         if classes is not None:
             full["CLASSES"] = classes
-        extras: dict[str, Any] = {"meta": plain(full), "mmhooks": self._exact_state(finished)}
+        extras: dict[str, Any] = {"meta": plain(full), "mmhooks": self._exact_state()}
         if save_optimizer and self.optimizer is not None:
             extras["optimizer"] = optimizer_state(self.optimizer)
         return extras
 
-    def _progress(self) -> tuple[int, int, int]:
-        """Say how far the run is at a point: MMCV's epoch and iter of a file, and the iterations really finished."""
-        return self.epoch + 1, self.iter, self.iter + self._stepped
+    def _progress(self) -> tuple[int, int]:
+        """Say how far the run is in MMCV's words: the epoch and the iter of a file."""
+        return self.epoch + 1, self.iter
 
-    def _exact_state(self, finished_iters: int) -> dict[str, Any]:
+    def _exact_state(self) -> dict[str, Any]:
         """Collect what MMCV's meta leaves out."""
         states: dict[str, list[Any]] = {}
         for hook in self.hooks:
             if isinstance(hook, Hook):
                 states.setdefault(hook.state_name, []).append(plain(hook.state_dict()))
-        return {"by_epoch": self.by_epoch, "finished_iters": finished_iters, "hooks": states}
+        position = self._position()
+        known = {} if position is None else {"position": dict(position)}
+        return {"by_epoch": self.by_epoch, **known, "hooks": states}
+
+    def _position(self) -> Position | None:
+        """Say where the run is, where the loop is known: a subclass may have one of its own."""
+        index, done = self._flow
+        in_epoch = self._in_epoch
+        if not self.by_epoch:
+            done = self.inner_iter + self._stepped if self._phase else done
+        elif self._phase == "open":
+            in_epoch = self._finished_in_epoch()
+        closing = self.by_epoch and self._phase == "closing"
+        return {
+            "epochs": self.epoch + closing if self.by_epoch else 0,
+            "iters": self.iter + self._stepped,
+            "in_epoch": in_epoch,
+            "flow": (index, done + closing),
+            "loaders": list(self._taken or map(self._taken_of, self._loaders)),
+            "world_size": get_dist_info()[1],
+        }
+
+    def _finished_in_epoch(self) -> int:
+        return self.inner_iter + self._stepped
+
+    def _taken_of(self, loader: Any) -> tuple[int, int]:
+        in_hand = loader is self.data_loader and self.data_batch is not None and not self._stepped
+        return loader.epoch, loader.taken - in_hand
 
     # loading ----------------------------------------------------------------------------------------------
 
@@ -234,9 +295,9 @@ class Checkpointing(HookRegistration):
         self._unclaimed = {}
         unclaimed = load_state_dict(self.model, revised(content["state_dict"], self.model), logger=self.logger)
         self._unclaimed = {**self._unclaimed, **unclaimed} if exact else {}
-        self.epoch, self.iter = epoch, self._rescaled(iteration, meta)
-        if exact.get("by_epoch") is False and not self.by_epoch:
-            self.iter = int(exact["finished_iters"])
+        self.epoch, self.iter = epoch, iteration
+        if not self._go_on_from(exact):
+            self.iter = self._rescaled(self.iter, exact, meta)
         self._hook_states = exact.get("hooks", {})
         self.call_table.rebuild()  # the next before_run hands them out
         self.meta = dict(meta)
@@ -248,11 +309,51 @@ class Checkpointing(HookRegistration):
         self._resumed(content)
         self.logger.info("resumed %s at epoch %d, iter %d", checkpoint, self.epoch, self.iter)
 
-    def _rescaled(self, iteration: int, meta: Mapping[str, Any]) -> int:
+    def _go_on_from(self, exact: Mapping[str, Any]) -> bool:
+        """Take the position from a file of ours, which MMCV's meta tells only roughly.
+
+        Returns:
+            Whether it could be taken: from a run of the other kind it cannot, and with another number of processes a
+            batch is another one.
+        """
+        position = exact.get("position")
+        self._start, self._in_epoch, self._taken = (0, 0), 0, []
+        if position is None or exact.get("by_epoch") is not self.by_epoch:
+            return False
+        same = position["world_size"] == get_dist_info()[1]
+        if same or not self.by_epoch:
+            self.iter = int(position["iters"])  # whole floats, perhaps
+        if not same:
+            return False
+        if self.by_epoch:
+            self.epoch, self._in_epoch = int(position["epochs"]), int(position["in_epoch"])
+        index, done = position["flow"]
+        self._start = self._flow = (int(index), int(done))
+        self._taken = [(int(passes), int(taken)) for passes, taken in position["loaders"]]
+        return True
+
+    def _flows(self, loaders: Sequence[Any], workflow: Sequence[tuple[str, int]]) -> Iterator[tuple[Any, str, range]]:
+        """Go through the workflow once: a loader, what to do with it, and which epochs (or iterations) of the flow.
+
+        The first time after a resume, from where the file was saved.
+        """
+        (first, done), self._start = self._start, (0, 0)
+        if first >= len(workflow):
+            first = done = 0
+        for index in range(first, len(workflow)):
+            mode, count = workflow[index]
+            self._flow = (index, done)
+            yield loaders[index], mode, range(min(done, count), count)
+            done = 0
+
+    def _rescaled(self, iteration: int, exact: Mapping[str, Any], meta: Mapping[str, Any]) -> int:
         """Count the iterations anew when the number of GPUs has changed; iteration-based runs keep them, as in MMCV."""
-        if not self.by_epoch or "config" not in meta:
+        if not self.by_epoch:
             return iteration
-        before, now = self._gpus_of(meta["config"]), get_dist_info()[1]
+        before, now = (
+            exact.get("position", {}).get("world_size") or self._gpus_of(meta.get("config")),
+            get_dist_info()[1],
+        )
         if not before or before == now:
             return iteration
         rescaled = int(iteration * before / now)

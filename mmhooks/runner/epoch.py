@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import torch
@@ -13,12 +14,16 @@ from mmhooks.distributed import device_of, mover, unpacked
 from mmhooks.errors import ConfigError
 from mmhooks.registry import RUNNERS
 from mmhooks.runner.base import BaseRunner, Loader, Workflow, leaving
+from mmhooks.runner.checkpointing import Position
 from mmhooks.runner.checks import check_flows, check_length
 
 
 @RUNNERS.register_module()
 class EpochBasedRunner(BaseRunner):
     """Trains epoch by epoch.
+
+    A run that is resumed from a file of the middle of an epoch goes on in that epoch: ``before_train_epoch`` is called
+    again, and the loader's first batches are passed over.
 
     One train epoch is::
 
@@ -60,12 +65,15 @@ class EpochBasedRunner(BaseRunner):
         self._announce(workflow, self.max_epochs)
         self._before_run()
         while self._trains_on():
-            for loader, (mode, epochs) in zip(data_loaders, workflow, strict=True):
-                for _ in range(epochs):
+            for loader, mode, rest in self._flows(data_loaders, workflow):
+                for epoch in rest:
                     if mode == "val":
                         self.val(loader, **kwargs)
                     elif self._trains_on():
                         self.train(loader, **kwargs)
+                    else:
+                        break
+                    self._flow = (self._flow[0], epoch + 1)
         self.call_hook("after_run")
 
     def train(self, data_loader: Loader, **kwargs: Any) -> None:
@@ -78,19 +86,26 @@ class EpochBasedRunner(BaseRunner):
         self.call_hook("before_train_epoch")
         move, call_hook = mover(device_of(self.model)), self.call_hook
         run_iter: Callable[..., None] = functools.partial(self.run_iter, **kwargs) if kwargs else self.run_iter
-        for i, batch in enumerate(self.data_loader):
+        first, self._in_epoch = self._in_epoch, 0
+        batches = enumerate(self.data_loader)
+        self._phase = "open"
+        for i, batch in islice(batches, first, None) if first else batches:
             self.inner_iter = i
             self.data_batch = moved = batch if move is None else move(batch)
-            if i == 0:
+            if i == first:
                 self._look_at(self.data_loader, batch)
             call_hook("before_train_iter")
             run_iter(moved, train_mode=True)
+            self._stepped = True
             call_hook("after_train_iter")
+            self._stepped = False
             self.data_batch = None
             self.iter += 1
             if self.stop_reason is not None:
                 break
+        self._phase = "closing"
         self.call_hook("after_train_epoch")
+        self._phase = ""
         self.epoch += 1
 
     @torch.no_grad()
@@ -124,6 +139,10 @@ class EpochBasedRunner(BaseRunner):
         else:
             outputs = model.val_step(data_batch, self.optimizer, **kwargs)
         self._record(outputs, "train_step" if train_mode else "val_step")
+
+    def _position(self) -> Position | None:
+        ours = type(self).train is EpochBasedRunner.train and type(self).run is EpochBasedRunner.run
+        return super()._position() if ours else None
 
     def _trains_on(self) -> bool:
         assert self.max_epochs is not None

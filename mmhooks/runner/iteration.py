@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from mmhooks.distributed import device_of, mover, unpacked
 from mmhooks.errors import ConfigError
 from mmhooks.registry import RUNNERS
 from mmhooks.runner.base import BaseRunner, Workflow, leaving
+from mmhooks.runner.checkpointing import Position
 from mmhooks.runner.checks import check_flows, check_length
 from mmhooks.runner.registration import HookOrConfig
 
@@ -20,15 +22,25 @@ class IterLoader:
 
     Args:
         dataloader: a sized or unsized loader. A sampler with ``set_epoch`` is told each new pass.
+        epoch: passes that are finished already, of a run that is resumed.
+        taken: batches of the current pass that are taken already: they are passed over.
+
+    Attributes:
+        taken: batches that were taken of the current pass.
 
     Raises:
         ConfigError: the loader yields nothing.
     """
 
-    def __init__(self, dataloader: Any) -> None:
+    def __init__(self, dataloader: Any, epoch: int = 0, taken: int = 0) -> None:
         self._dataloader = dataloader  # MMCV code looks at these two, by their names there
+        self._epoch = epoch
+        if epoch:
+            self._set_epoch()
         self.iter_loader = iter(dataloader)
-        self._epoch = 0
+        self.taken = taken
+        for _ in range(taken):
+            next(self.iter_loader, None)
 
     @property
     def epoch(self) -> int:
@@ -37,12 +49,16 @@ class IterLoader:
 
     def __next__(self) -> Any:
         try:
-            return next(self.iter_loader)
+            batch = next(self.iter_loader)
         except StopIteration:
-            self._epoch += 1
-        set_epoch = getattr(getattr(self._dataloader, "sampler", None), "set_epoch", None)
-        if set_epoch is not None:
-            set_epoch(self._epoch)
+            batch = self._begin_anew()
+        self.taken += 1
+        return batch
+
+    def _begin_anew(self) -> Any:
+        self._epoch += 1
+        self.taken = 0
+        self._set_epoch()
         self.iter_loader = iter(self._dataloader)
         try:
             return next(self.iter_loader)
@@ -50,6 +66,11 @@ class IterLoader:
             raise ConfigError(
                 f"this {type(self._dataloader).__name__} yields no batch: is its data set empty?"
             ) from None
+
+    def _set_epoch(self) -> None:
+        set_epoch = getattr(getattr(self._dataloader, "sampler", None), "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(self._epoch)
 
     def __len__(self) -> int:
         return len(self._dataloader)
@@ -123,16 +144,18 @@ class IterBasedRunner(BaseRunner):
 
         self._announce(workflow, self.max_iters)
         self._before_run()
-        loaders = [IterLoader(loader) for loader in data_loaders]
+        self._loaders = self._endless(data_loaders)
         self.call_hook("before_epoch")
+        self._phase = "open"
         while self._trains_on():
-            for loader, (mode, iters) in zip(loaders, workflow, strict=True):
-                self.inner_iter = 0
-                for _ in range(iters):
+            for loader, mode, rest in self._flows(self._loaders, workflow):
+                self.inner_iter = rest.start
+                for _ in rest:
                     if mode == "val":
                         self.val(loader, **kwargs)
                     elif self._trains_on():
                         self.train(loader, **kwargs)
+        self._flow, self._phase = (self._flow[0], self.inner_iter), ""
         self.call_hook("after_epoch")
         self.call_hook("after_run")
 
@@ -175,6 +198,17 @@ class IterBasedRunner(BaseRunner):
             self._look_at(loader, batch)
             self._move = mover(device_of(self.model))
         return batch if self._move is None else self._move(batch)
+
+    def _endless(self, data_loaders: list[Any]) -> list[IterLoader]:
+        taken, self._taken = self._taken, []
+        return [
+            IterLoader(loader, *at)
+            for loader, at in zip_longest(data_loaders, taken[: len(data_loaders)], fillvalue=())
+        ]
+
+    def _position(self) -> Position | None:
+        ours = type(self).train is IterBasedRunner.train and type(self).run is IterBasedRunner.run
+        return super()._position() if ours else None
 
     def _resumed(self, content: dict[str, Any]) -> None:
         self.inner_iter = self.iter  # until the first flow begins, as in MMCV

@@ -223,6 +223,9 @@ def test_weights_that_are_none(tmp_path, content, says):
             read(tmp_path / "a.pth")
 
 
+POSITION = {"epochs": 1, "iters": 4, "in_epoch": 0, "flow": (0, 1), "loaders": [], "world_size": 1}
+
+
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
@@ -236,7 +239,20 @@ def test_weights_that_are_none(tmp_path, content, says):
         ({"meta": {"hook_msgs": 5}}, r"meta\['hook_msgs'\] must be a dict, not 5"),
         ({"meta": {"hook_msgs": {"best_ckpt": 5}}}, r"meta\['hook_msgs'\]\['best_ckpt'\] must be the path .*, not 5"),
         ({"mmhooks": 5}, "'mmhooks' must be a dict, not 5"),
-        ({"mmhooks": {"by_epoch": False}}, r"mmhooks\['finished_iters'\] must be 0 or a positive .*, not None"),
+        ({"mmhooks": {"position": 5}}, r"mmhooks\['position'\] must be a dict, not 5"),
+        ({"mmhooks": {"position": {}}}, r"mmhooks\['position'\]\['epochs'\] must be 0 or a positive .*, not None"),
+        (
+            {"mmhooks": {"position": POSITION | {"flow": 1}}},
+            r"mmhooks\['position'\]\['flow'\] must be two numbers, not 1",
+        ),
+        (
+            {"mmhooks": {"position": POSITION | {"loaders": [(0, -1)]}}},
+            r"mmhooks\['position'\]\['loaders'\] must be 0 or a positive .*, not -1",
+        ),
+        (
+            {"mmhooks": {"position": POSITION | {"loaders": 1}}},
+            r"mmhooks\['position'\]\['loaders'\] must be a list of pairs, not 1",
+        ),
         ({"mmhooks": {"hooks": 5}}, r"mmhooks\['hooks'\] must be a dict, not 5"),
         ({"mmhooks": {"hooks": {"EMAHook": 5}}}, r"mmhooks\['hooks'\]\['EMAHook'\] must be a list of states, not 5"),
     ],

@@ -481,6 +481,7 @@ def test_what_files_say_of_a_stopped_iteration_based_run(tmp_path):
     )
     for driver in ("native", "lightning"):
         finished = {
-            path.stem: read_checkpoint(path)["mmhooks"]["finished_iters"] for path in (tmp_path / driver).glob("*.pth")
+            path.stem: read_checkpoint(path)["mmhooks"]["position"]["iters"]
+            for path in (tmp_path / driver).glob("*.pth")
         }
         assert finished == {"before": 3, "at": 7, "iter_7": 7, "latest": 7, "after": 7}, driver

@@ -110,7 +110,7 @@ def test_meta_stays_as_mmcv_writes_it(make_runner, batches, tmp_path):
     runner.run([batches], TRAIN)
     content = read_checkpoint(tmp_path / "work" / "iter_4.pth")
     assert (content["meta"]["epoch"], content["meta"]["iter"]) == (1, 3)
-    assert content["mmhooks"]["finished_iters"] == 4
+    assert content["mmhooks"]["position"]["iters"] == 4
 
 
 def test_a_file_with_mmcvs_meta_alone_resumes_as_mmcv_does(make_runner, batches, tmp_path):
@@ -269,7 +269,7 @@ def saved(make_runner, batches, tmp_path):
 def test_another_number_of_gpus_rescales_the_iteration(make_runner, saved, config, iteration, caplog):
     caplog.set_level("INFO", "mmhooks")
     runner = make_runner()
-    runner.resume(saved(meta={"config": config}))
+    runner.resume(saved(meta={"config": config}, mmhooks={}))  # as MMCV writes it
     assert (runner.epoch, runner.iter) == (1, iteration)
     assert ("GPUs is iteration" in caplog.text) == (iteration != 4)
 
@@ -287,10 +287,18 @@ def test_another_number_of_gpus_rescales_the_iteration(make_runner, saved, confi
 )
 def test_the_config_in_a_file_is_read_and_never_run(make_runner, saved, tmp_path, caplog, config):
     runner = make_runner()
-    runner.resume(saved(meta={"config": config.replace("{ran!r}", repr(str(tmp_path / "ran")))}))
+    config = config.replace("{ran!r}", repr(str(tmp_path / "ran")))
+    runner.resume(saved(meta={"config": config}, mmhooks={}))
     assert runner.iter == 4
     assert not (tmp_path / "ran").exists()
     assert "the gpu_ids of the file are not known, so the iteration is kept as it is" in caplog.text
+
+
+def test_another_number_of_processes_rescales_the_iteration(make_runner, saved):
+    runner = make_runner()
+    position = {"epochs": 1, "iters": 4, "in_epoch": 0, "flow": (0, 1), "loaders": [], "world_size": 3}
+    runner.resume(saved(mmhooks={"by_epoch": True, "position": position}))
+    assert (runner.epoch, runner.iter) == (1, 12)
 
 
 def test_iterations_are_not_rescaled(make_runner, batches, tmp_path):
