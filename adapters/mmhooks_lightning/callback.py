@@ -14,7 +14,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from mmhooks.errors import ConfigError, HookError
 from mmhooks.hooks.updater import LrUpdaterHook
-from mmhooks.runner import IterLoader
 from mmhooks.runner.base import Workflow
 from mmhooks.runner.registration import HookRegistration
 from mmhooks_lightning.checks import check_package, check_workflow
@@ -290,9 +289,7 @@ class HookCallback(pl.Callback, HookRegistration):
         taken, runner._taken = [*runner._taken, (0, 0), (0, 0)], []
         self._first = taken[0][1]
         loaders = [*self._train_loaders[:1], *(self._val_loaders[:1] if self._validates else ())]
-        for loader, at in zip(loaders, taken, strict=False):
-            loader.endless = IterLoader(loader.source, *at)
-        runner._loaders = [loader.endless for loader in loaders]
+        runner._loaders = [loader.make_endless(*at) for loader, at in zip(loaders, taken, strict=False)]
 
     def _is_over(self) -> bool:
         runner = self.runner

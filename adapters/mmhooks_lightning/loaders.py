@@ -26,6 +26,7 @@ class LazyLoader:
         epoch: passes that were finished before the last batch was asked for: MMCV's epoch, late at a rollover.
         length: what the Trainer is told in place of the loader's own length.
         skip: batches to pass over when the next iterator is made: a resumed run has trained on them.
+        restored: the source has been given its position, so that its next iterator passes over them itself.
     """
 
     def __init__(self, source: Any, hide_sampler: bool) -> None:
@@ -35,6 +36,7 @@ class LazyLoader:
         self.length: int | None = None
         self.epoch = 0
         self.skip = 0
+        self.restored = False
         self._hidden = ("sampler", "batch_sampler") if hide_sampler else ()
         self._active: _LazyIterator | None = None
 
@@ -80,6 +82,24 @@ class LazyLoader:
         if self._active is not None and self.endless is None:
             self._active.exhaust()
 
+    def pass_over(self, iterator: Iterator[Any]) -> int:
+        """Bring a new iterator to where a resumed run goes on.
+
+        Returns:
+            How many batches lie behind.
+        """
+        skip, restored = self.skip, self.restored
+        self.skip, self.restored = 0, False
+        for _ in range(0 if restored else skip):
+            next(iterator, None)
+        return skip
+
+    def make_endless(self, epoch: int, taken: int) -> IterLoader:
+        """Let an iteration-based run take its batches, from a place in a pass on."""
+        self.endless = IterLoader(self.source, epoch, 0 if self.restored else taken)
+        self.endless.taken, self.restored = taken, False
+        return self.endless
+
     def generators(self) -> list[torch.Generator]:
         """List the random generators that belong to the loader and its samplers."""
         holders = [self.source, getattr(self.source, "sampler", None), getattr(self.source, "batch_sampler", None)]
@@ -96,6 +116,7 @@ class StatefulLazyLoader(LazyLoader):
 
     def load_state_dict(self, state: Any) -> None:
         """Restore the source's position."""
+        self.restored = True
         self.source.load_state_dict(state)
 
 
@@ -120,9 +141,7 @@ class _LazyIterator:
             return next(self._loader.endless)
         if self._iterator is None:
             self._iterator = iter(self._loader.current)
-            self._taken, self._loader.skip = self._loader.skip, 0
-            for _ in range(self._taken):
-                next(self._iterator, None)
+            self._taken = self._loader.pass_over(self._iterator)
         batch = next(self._iterator)
         self._taken += 1
         return batch

@@ -111,14 +111,13 @@ class LightningRunner(BaseRunner):
         content, self._file = self._file, None
         if content is None:
             return
-        hooked = isinstance(self.module, HookedModule)
         exact = self._go_on_from(content.get("mmhooks", {}))
-        if not hooked:
+        if not isinstance(self.module, HookedModule):
             self._in_epoch = 0  # the Trainer goes on in an epoch as it does without hooks
-        elif not exact:
+            return
+        if not exact:
             self.epoch, self.iter = int(content["meta"]["epoch"]), int(content["meta"]["iter"])
-        if hooked:
-            self._resumed(content)
+        self._resumed(content)
 
     def _named(self, module: HookedModule, optimizers: Any) -> Any:
         # the Trainer's wrappers, not the raw optimizers: a step that train_step takes is counted too

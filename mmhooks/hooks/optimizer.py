@@ -259,7 +259,7 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
         self.remainder_iters = runner.max_iters % group
         self.divisible_iters = runner.max_iters - self.remainder_iters
         self.initialized = True
-        if runner.iter % group:
+        if runner.iter % group and all(one.grad is None for one in runner.model.parameters()):
             runner.logger.warning(
                 "the run goes on at iteration %d, inside a group of %d: the gradients of its first part are lost",
                 runner.iter,

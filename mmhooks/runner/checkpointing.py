@@ -39,7 +39,7 @@ class Position(TypedDict):
     """Where a run is, exactly; MMCV's meta says it in whole epochs, and counts an iteration too few.
 
     Attributes:
-        epochs: train epochs that are finished.
+        epochs: train epochs that are finished (iteration-based: the runner's epoch).
         iters: train iterations that are finished.
         in_epoch: how many of them belong to the epoch that is not.
         flow: the flow of the workflow, and how many epochs (or iterations) of it are done.
@@ -197,7 +197,7 @@ class Checkpointing(HookRegistration):
             in_epoch = self._finished_in_epoch()
         closing = self.by_epoch and self._phase == "closing"
         return {
-            "epochs": self.epoch + closing if self.by_epoch else 0,
+            "epochs": self.epoch + closing,
             "iters": self.iter + self._stepped,
             "in_epoch": in_epoch,
             "flow": (index, done + closing),
@@ -325,8 +325,7 @@ class Checkpointing(HookRegistration):
             self.iter = int(position["iters"])  # whole floats, perhaps
         if not same:
             return False
-        if self.by_epoch:
-            self.epoch, self._in_epoch = int(position["epochs"]), int(position["in_epoch"])
+        self.epoch, self._in_epoch = int(position["epochs"]), int(position["in_epoch"])
         index, done = position["flow"]
         self._start = self._flow = (int(index), int(done))
         self._taken = [(int(passes), int(taken)) for passes, taken in position["loaders"]]

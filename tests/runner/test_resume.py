@@ -591,3 +591,100 @@ def test_a_run_that_is_stopped_saves_its_last_checkpoint(make_runner, batches, t
     runner.register_hook(at(after_train_iter=lambda r: r.iter == 5 and r.stop("enough")), "HIGHEST")
     runner.run([batches], TRAIN)
     assert sorted(path.name for path in (tmp_path / "work").glob("*.pth")) == [file, "latest.pth"]
+
+
+# in the middle -------------------------------------------------------------------------------------------------
+
+
+class SaveThere(Hook):
+    def before_train_iter(self, runner):
+        if runner.iter == self.at[0]:
+            runner.save_checkpoint(runner.work_dir, "before.pth", create_symlink=False)
+
+    def after_train_iter(self, runner):
+        if runner.iter == self.at[1]:
+            runner.save_checkpoint(runner.work_dir, "after.pth", create_symlink=False)
+
+    def __init__(self, before, after):
+        self.at = before, after
+
+
+@pytest.mark.parametrize("cls", [EpochBasedRunner, IterBasedRunner])
+@pytest.mark.parametrize("name", ["before", "after"])
+@pytest.mark.parametrize("at", [(1, 6), (6, 3), (5, 9)])
+def test_a_file_of_the_middle_goes_on_there(make_runner, batches, tmp_path, cls, name, at):
+    """In the epoch (or pass over the loader), in the flow of the workflow, in the group of accumulated gradients."""
+
+    def make(folder):
+        limit = {"max_epochs": 3} if cls is EpochBasedRunner else {"max_iters": 11}
+        runner = make_runner(cls, work_dir=tmp_path / folder, **limit)
+        accumulate = {"type": "GradientCumulativeOptimizerHook", "cumulative_iters": 3}
+        runner.register_training_hooks(dict(COSINE), accumulate)
+        return runner
+
+    workflow = [("train", 2), ("val", 1)] if cls is EpochBasedRunner else [("train", 5), ("val", 2)]
+    whole, again, calls = make("whole"), make("again"), {"whole": [], "again": []}
+    for runner, log in ((whole, calls["whole"]), (again, calls["again"])):
+        watch = Hook()
+        watch.after_iter = lambda runner, log=log: log.append(
+            (runner.mode, runner.iter, runner.inner_iter, runner.epoch)
+        )
+        runner.register_hook(watch)
+    whole.register_hook(SaveThere(*at), "LOWEST")
+    whole.run([batches, batches[:2]], workflow)
+    again.resume(tmp_path / "whole" / f"{name}.pth")
+    assert again.iter == at[name == "after"] + (name == "after")
+    again.run([batches, batches[:2]], workflow)
+    same(again, whole)
+    assert calls["again"] == calls["whole"][-len(calls["again"]) :]
+
+
+def test_gradients_that_the_file_lacks_are_told(make_runner, batches, tmp_path, caplog):
+    def make():
+        runner = make_runner(max_epochs=2)
+        runner.register_optimizer_hook({"type": "GradientCumulativeOptimizerHook", "cumulative_iters": 3})
+        return runner
+
+    first = make()
+    first.register_hook(CheckpointHook(interval=1))
+    first.run([batches], TRAIN)
+    for kept in (True, False):
+        content = read_checkpoint(tmp_path / "work" / "epoch_1.pth")
+        assert content["mmhooks"]["hooks"]["GradientCumulativeOptimizerHook"][0]["gradients"]
+        if not kept:
+            del content["mmhooks"]["hooks"]
+        write_checkpoint(content, tmp_path / "file.pth")
+        again = make()
+        again.resume(tmp_path / "file.pth")
+        again.run([batches], TRAIN)
+        assert ("the gradients of its first part are lost" in caplog.text) is not kept
+
+
+class Longer(EpochBasedRunner):
+    """A loop of one's own, as projects have them: where it is in an epoch, nobody else knows."""
+
+    def train(self, data_loader, **kwargs):
+        self.model.train()
+        self.mode = "train"
+        self.data_loader = data_loader
+        self.call_hook("before_train_epoch")
+        for i, batch in enumerate(data_loader):
+            self.inner_iter = i
+            self.call_hook("before_train_iter")
+            self.run_iter(batch, train_mode=True)
+            self.call_hook("after_train_iter")
+            self.iter += 1
+        self.call_hook("after_train_epoch")
+        self.epoch += 1
+
+
+def test_a_loop_of_ones_own_resumes_by_mmcvs_meta(make_runner, batches, tmp_path):
+    runner = equip(make_runner(Longer, max_epochs=2))
+    runner.run([batches], TRAIN)
+    content = read_checkpoint(tmp_path / "work" / "epoch_1.pth")
+    assert "position" not in content["mmhooks"]
+    again = equip(make_runner(Longer, max_epochs=2))
+    again.resume(tmp_path / "work" / "epoch_1.pth")
+    assert (again.epoch, again.iter) == (1, 4)
+    again.run([batches], TRAIN)
+    same(again, runner)
