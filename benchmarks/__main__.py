@@ -20,9 +20,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "bench.json")
     args = parser.parse_args()
     rows = [*overhead.rows(args.blocks), *ema.rows()]
-    table = Table("what", "of", "us", "compared with", "us", "ratio")
+    table = Table("what", "of", "us", "compared with", "us", "more", "ratio")
     for row in rows:
-        figures = (f"{row['us']:.1f}", row["compared_with"], f"{row['other_us']:.1f}", f"{row['ratio']:.3f}")
+        more = f"{row['us'] - row['other_us']:+.1f}"
+        figures = (f"{row['us']:.1f}", row["compared_with"], f"{row['other_us']:.1f}", more, f"{row['ratio']:.3f}")
         table.add_row(row["what"], row["name"], *figures)
     Console(width=130).print(table)
     args.json.parent.mkdir(parents=True, exist_ok=True)
