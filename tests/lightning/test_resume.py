@@ -470,3 +470,23 @@ def test_a_file_with_another_kind_of_run_or_number_of_processes_goes_on_by_its_m
     other = IterBasedRunner(model, optimizer=sgd(model), logger=QUIET, max_iters=9)
     other.resume(kit.folder / "cut.pth")
     assert other.iter == 6
+
+
+def test_the_last_file_of_a_model_checkpoint(kit):
+    """``ckpt_path="last"`` knows its files alone; a CheckpointHook's latest.pth is named by its path."""
+
+    def fit(until, ckpt_path=None, **arguments):
+        torch.manual_seed(0)
+        model = Slim()
+        saver = ModelCheckpoint(kit.folder / "own", save_last=True, **arguments)
+        hooks = [({"type": "OptimizerHook"}, "ABOVE_NORMAL"), CheckpointHook(interval=1)]
+        callback = HookCallback(hooks, logger=QUIET, work_dir=kit.folder / "work")
+        trainer = kit.trainer(callback, saver, enable_checkpointing=True, max_epochs=until)
+        trainer.fit(HookedModule(model, sgd(model)), DataLoader(samples(BATCHES), 8), ckpt_path=ckpt_path)
+        return model.state_dict()
+
+    whole = fit(4)
+    fit(2)
+    assert_equal(fit(4, "last"), whole)
+    fit(2)
+    assert_equal(fit(4, kit.folder / "work" / "latest.pth"), whole)
