@@ -22,7 +22,9 @@ from mmhooks_lightning.loaders import LazyLoader, lazy
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimization import Stepping
 from mmhooks_lightning.outputs import ordinary_outputs
+from mmhooks_lightning.placing import warn_of_last
 from mmhooks_lightning.runner import LightningRunner
+from mmhooks_lightning.wrapping import CallbackTable
 
 
 class HookCallback(pl.Callback, HookRegistration):
@@ -75,7 +77,7 @@ class HookCallback(pl.Callback, HookRegistration):
         if workflow is not None:
             check_workflow(workflow, by_epoch)
         self.runner = LightningRunner(by_epoch, max_iters, work_dir, logger, meta)
-        self.call_table = self.runner.call_table
+        self.call_table: CallbackTable = self.runner.call_table
         self.by_epoch = by_epoch
         self.workflow = workflow
         self.active = False
@@ -93,10 +95,12 @@ class HookCallback(pl.Callback, HookRegistration):
         self._flow: Workflow = [("train", 1)]
         self._validates = False
         self._finished = False
+        self._interrupted = False
         self._batches: float = 0
         self._in_flow = 0
         self._in_val = 0
         self._epoch_open = False
+        self._overridden = False
         self._modes: dict[Any, bool] = {}
         self._kept_generators: list[tuple[torch.Generator, torch.Tensor]] = []
 
@@ -107,6 +111,16 @@ class HookCallback(pl.Callback, HookRegistration):
             checkpoint: the file. One that was saved under a Trainer may go to ``trainer.fit(ckpt_path=...)``.
         """
         self.runner._pending_resume = checkpoint
+
+    @property
+    def callbacks(self) -> list[pl.Callback]:
+        """This callback and stand-ins of those that are wrapped by `as_hook`, for ``Trainer(callbacks=...)``.
+
+        ``callbacks=[bridge]`` does too, where the Trainer need not know the wrapped ones before its first fit. With
+        ``callbacks=bridge.callbacks`` a first ``trainer.fit(ckpt_path="last")`` finds the files of a wrapped
+        ModelCheckpoint (or OnExceptionCheckpoint), and a wrapped Timer lifts the limit of 1000 epochs.
+        """
+        return [self, *(hook.stand_in for hook in self.call_table.wrapped)]
 
     # setting up -------------------------------------------------------------------------------------------
 
@@ -119,9 +133,17 @@ class HookCallback(pl.Callback, HookRegistration):
                 "register all hooks on one"
             )
         self.runner.attach(trainer, pl_module)
-        self._pre_hook = self.runner.model.register_load_state_dict_pre_hook(self.runner.drop_foreign_keys)  # type: ignore[no-untyped-call]
-        if stage != "fit":
-            return
+        runner = self.runner
+
+        def pre_hook(*args: Any) -> None:  # a function: with a bound method, a copy of the model would copy the runner
+            runner.drop_foreign_keys(*args)
+
+        self._pre_hook = runner.model.register_load_state_dict_pre_hook(pre_hook)  # type: ignore[no-untyped-call]
+        if stage == "fit":
+            self._set_up_fit(trainer, pl_module)
+        self.call_table.set_up(self, trainer, pl_module, stage)
+
+    def _set_up_fit(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._reset()
         if isinstance(pl_module, HookedModule):
             pl_module._bridge = self
@@ -216,11 +238,13 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leave the Trainer and the module as they were; after_run is not called."""
+        self._interrupted = self.active  # a callback may save a file now
         self._leave(trainer, pl_module)
 
     def _leave(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = False
         self.runner.leave()
+        self.call_table.leave(self)
         if self._pre_hook is not None:
             self._pre_hook.remove()
         self._unwrap_loaders(trainer)
@@ -253,6 +277,7 @@ class HookCallback(pl.Callback, HookRegistration):
         runner.data_loader = self._train_loaders[0].source if self._train_loaders else None
         self._batches = trainer.fit_loop.max_batches
         self._set_max_iters(trainer)
+        warn_of_last(trainer, self.call_table.wrapped, runner.logger)
         runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)
         runner._before_run()
         if not self.by_epoch:
@@ -306,6 +331,9 @@ class HookCallback(pl.Callback, HookRegistration):
         """See a loader that a hook has set in place of the Trainer's, of another length perhaps."""
         if self.runner.data_loader is not loader.source:
             loader.override = self.runner.data_loader
+        overridden, self._overridden = self._overridden, loader.override is not None
+        if not (overridden or self._overridden):
+            return  # the length, if it is another one now, is a callback's affair
         fit = trainer.fit_loop
         wanted = self._batches if loader.override is None else len(loader.override)
         if wanted == fit.max_batches or fit._combined_loader is None or fit._data_fetcher is None:
@@ -490,7 +518,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Make every file of a run one that a native runner can resume too."""
-        if self.active or self._finished:
+        if self.active or self._finished or self._interrupted:
             self.runner.add_to_checkpoint(checkpoint)
 
     def on_load_checkpoint(

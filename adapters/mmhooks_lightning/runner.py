@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from mmhooks.checkpoint.storage import StorageOptions
 from mmhooks.errors import HookError
 from mmhooks.runner import BaseRunner
 from mmhooks_lightning.module import HookedModule
+from mmhooks_lightning.wrapping import CallbackTable, callback_info
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class LightningRunner(BaseRunner):
         meta: dict[str, Any] | None = None,
     ) -> None:
         self._init_state(work_dir, logger, meta)
+        self.call_table: CallbackTable = CallbackTable()
         self.by_epoch = by_epoch
         self.max_unit = "epochs" if by_epoch else "iters"
         self.batch_processor = None
@@ -107,6 +109,10 @@ class LightningRunner(BaseRunner):
             return None if isinstance(optimizers, list) and not optimizers else optimizers
         several = optimizers if isinstance(optimizers, list) else [optimizers]
         return dict(zip(module.optimizer_names, several, strict=True))
+
+    def get_hook_info(self) -> str:
+        """Describe which hooks are called at each point, and wrapped callbacks at the Trainer's own moments."""
+        return "\n".join(filter(None, (super().get_hook_info(), callback_info(self.hooks))))
 
     # services ---------------------------------------------------------------------------------------------
 
@@ -188,14 +194,29 @@ class LightningRunner(BaseRunner):
                 checkpoint["state_dict"].setdefault(name, buffer.detach())
         if self._saving is not None:
             settle_progress(checkpoint["loops"]["fit_loop"], at_epoch_end=self.at_epoch_end)
+        elif self._uncounted[1] and isinstance(self.module, HookedModule):
+            settle_step(checkpoint["loops"]["fit_loop"])
 
     #: True while the points at the end of a train epoch are called.
     at_epoch_end = False
 
+    #: Epochs and iterations that are finished and that the counters do not hold yet.
+    _uncounted = (0, 0)
+
+    @contextlib.contextmanager
+    def finishing_iter(self) -> Iterator[None]:
+        """Give a context in which a callback of Lightning's saves a file that counts the current iteration."""
+        self._uncounted = (int(self.by_epoch and self.trainer.is_last_batch), 1)
+        try:
+            yield
+        finally:
+            self._uncounted = (0, 0)
+
     def _progress(self) -> tuple[int, int, int]:
         if self._saving is not None:
             return super()._progress()
-        return self.epoch, self.iter, self.iter  # a callback of Lightning's own saves between our points
+        epochs, iters = self._uncounted  # none where a callback of Lightning's own saves between our points
+        return self.epoch + epochs, self.iter + iters, self.iter + iters
 
     def take_from_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Take what the Trainer does not restore from a file that is being resumed."""
@@ -253,3 +274,13 @@ def settle_progress(fit_loop: dict[str, Any], at_epoch_end: bool) -> None:
         epoch = fit_loop["epoch_progress"]
         for tracker in (epoch["total"], epoch["current"]):
             tracker.update(started=tracker["ready"], processed=tracker["ready"], completed=tracker["ready"])
+
+
+def settle_step(fit_loop: dict[str, Any]) -> None:
+    """Make the saved counters say that the training step in progress is done, as they do at on_train_batch_end.
+
+    Args:
+        fit_loop: the state of the Trainer's fit loop, changed in place.
+    """
+    for tracker in (fit_loop["epoch_loop.batch_progress"]["total"], fit_loop["epoch_loop.batch_progress"]["current"]):
+        tracker.update(processed=tracker["ready"])
