@@ -277,7 +277,7 @@ class HookCallback(pl.Callback, HookRegistration):
         runner.data_loader = self._train_loaders[0].source if self._train_loaders else None
         self._batches = trainer.fit_loop.max_batches
         self._set_max_iters(trainer)
-        warn_of_last(trainer, self.call_table.wrapped, runner.logger)
+        warn_of_last(trainer, self.call_table.shown_late, runner.logger)
         runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)
         runner._before_run()
         if not self.by_epoch:

@@ -222,12 +222,14 @@ class CallbackTable(CallTable):
     Attributes:
         bridge: the `HookCallback`, from its first setup on.
         given: what the Trainer gave with the batch that is in progress.
+        shown_late: the wrapped callbacks that the Trainer did not know of when the fit began.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.bridge: HookCallback | None = None
         self.given: tuple[Any, ...] = ()
+        self.shown_late: list[CallbackHook] = []
         self._in_fit = False
 
     @property
@@ -282,6 +284,8 @@ class CallbackTable(CallTable):
         for hook in hooks:
             hook.set_up()
         check(bridge, trainer, module, hooks)
+        listed: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        self.shown_late = [hook for hook in hooks if not any(one is hook.stand_in for one in listed)]
         place(bridge, trainer, hooks)
         self._in_fit = stage == "fit"
         for names in (_TRAIN_BATCHES, _VAL_BATCHES):
