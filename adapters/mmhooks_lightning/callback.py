@@ -22,8 +22,10 @@ from mmhooks_lightning.loaders import LazyLoader, lazy
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimization import Stepping
 from mmhooks_lightning.outputs import ordinary_outputs
+from mmhooks_lightning.placing import warn_of_last
 from mmhooks_lightning.progress import validate_now
 from mmhooks_lightning.runner import LightningRunner
+from mmhooks_lightning.wrapping import CallbackTable
 
 
 class HookCallback(pl.Callback, HookRegistration):
@@ -76,7 +78,7 @@ class HookCallback(pl.Callback, HookRegistration):
         if workflow is not None:
             check_workflow(workflow, by_epoch)
         self.runner = LightningRunner(by_epoch, max_iters, work_dir, logger, meta)
-        self.call_table = self.runner.call_table
+        self.call_table: CallbackTable = self.runner.call_table
         self.by_epoch = by_epoch
         self.workflow = workflow
         self.active = False
@@ -94,6 +96,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self._flow: Workflow = [("train", 1)]
         self._validates = False
         self._finished = False
+        self._interrupted = False
         self._batches: float = 0
         self._shortened: float | None = None
         self._in_flow = 0
@@ -111,6 +114,16 @@ class HookCallback(pl.Callback, HookRegistration):
         """
         self.runner._pending_resume = checkpoint
 
+    @property
+    def callbacks(self) -> list[pl.Callback]:
+        """This callback and stand-ins of those that are wrapped by `as_hook`, for ``Trainer(callbacks=...)``.
+
+        ``callbacks=[bridge]`` does too, where the Trainer need not know the wrapped ones before its first fit. With
+        ``callbacks=bridge.callbacks`` a first ``trainer.fit(ckpt_path="last")`` finds the files of a wrapped
+        ModelCheckpoint (or OnExceptionCheckpoint), and a wrapped Timer lifts the limit of 1000 epochs.
+        """
+        return [self, *(hook.stand_in for hook in self.call_table.wrapped)]
+
     # setting up -------------------------------------------------------------------------------------------
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -122,11 +135,19 @@ class HookCallback(pl.Callback, HookRegistration):
                 "register all hooks on one"
             )
         self.runner.attach(trainer, pl_module)
-        self._pre_hook = self.runner.model.register_load_state_dict_pre_hook(self.runner.drop_foreign_keys)  # type: ignore[no-untyped-call]
+        runner = self.runner
+
+        def pre_hook(*args: Any) -> None:  # a function: with a bound method, a copy of the model would copy the runner
+            runner.drop_foreign_keys(*args)
+
+        self._pre_hook = runner.model.register_load_state_dict_pre_hook(pre_hook)  # type: ignore[no-untyped-call]
         vars(trainer.strategy).pop("load_checkpoint", None)
-        trainer.strategy.load_checkpoint = takes_all(trainer.strategy.load_checkpoint, self.runner.model)  # type: ignore[method-assign, assignment]
-        if stage != "fit":
-            return
+        trainer.strategy.load_checkpoint = takes_all(trainer.strategy.load_checkpoint, runner.model)  # type: ignore[method-assign, assignment]
+        if stage == "fit":
+            self._set_up_fit(trainer, pl_module)
+        self.call_table.set_up(self, trainer, pl_module, stage)
+
+    def _set_up_fit(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._reset()
         if isinstance(pl_module, HookedModule):
             pl_module._bridge = self
@@ -221,11 +242,13 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leave the Trainer and the module as they were; after_run is not called."""
+        self._interrupted = self.active  # a callback may save a file now
         self._leave(trainer, pl_module)
 
     def _leave(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = False
         self.runner.leave()
+        self.call_table.leave(self)
         if self._pre_hook is not None:
             self._pre_hook.remove()
         self._unwrap_loaders(trainer)
@@ -259,6 +282,7 @@ class HookCallback(pl.Callback, HookRegistration):
         runner.data_loader = self._train_loaders[0].source if self._train_loaders else None
         self._batches = trainer.fit_loop.max_batches
         self._set_max_iters(trainer)
+        warn_of_last(trainer, self.call_table.shown_late, runner.logger)
         runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)
         runner._before_run()
         self._go_on(trainer, pl_module)
@@ -322,17 +346,22 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """before_train_epoch of an epoch-based run."""
-        if trainer.fit_loop.max_batches != self._shortened:
-            self._batches = trainer.fit_loop.max_batches  # the Trainer may have asked for another loader
+        if trainer.fit_loop.max_batches != self._shortened:  # the Trainer has another loader, perhaps
+            self._batches, self._shortened = trainer.fit_loop.max_batches, None
+        batches = self._batches
         if self.by_epoch:
             self._open_epoch(trainer, pl_module)
-            loader = self._train_loaders[0] if self._train_loaders else None
-            if loader is not None:
+            for loader in self._train_loaders[:1]:
                 loader.skip = self._first
-                self._set_length(trainer, self._batches if loader.override is None else len(loader.override))
-        elif isinstance(pl_module, HookedModule):
-            self._first = 0 if self._first >= self._batches else self._first
-            self._set_length(trainer, self._batches)
+                batches = self._batches if loader.override is None else len(loader.override)
+        elif not isinstance(pl_module, HookedModule) or self._first >= batches:
+            self._first = 0
+        if self._first or batches != self._batches:
+            self._shortened = batches - self._first
+            self._set_length(trainer, self._shortened)
+        elif self._shortened is not None:
+            self._shortened = None
+            self._set_length(trainer, batches)
 
     def _open_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         runner = self.runner
@@ -353,11 +382,11 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _set_length(self, trainer: pl.Trainer, batches: float) -> None:
         """Tell the Trainer how long this epoch is: a hook may have set another loader, a file may hold a part of it."""
-        fit, wanted = trainer.fit_loop, batches - self._first
-        if wanted == fit.max_batches or fit._combined_loader is None or fit._data_fetcher is None:
+        fit = trainer.fit_loop
+        if batches == fit.max_batches or fit._combined_loader is None or fit._data_fetcher is None:
             return
-        fit.max_batches = self._shortened = wanted
-        fit._combined_loader.limits = [wanted]
+        fit.max_batches = batches
+        fit._combined_loader.limits = [batches]
         iter(fit._data_fetcher)  # made anew with the new length; no batch is taken yet
 
     def _train_mode(self, pl_module: pl.LightningModule) -> None:
@@ -552,7 +581,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Make every file of a run one that a native runner can resume too."""
-        if self.active or self._finished:
+        if self.active or self._finished or self._interrupted:
             self.runner.add_to_checkpoint(checkpoint)
 
     def on_load_checkpoint(

@@ -60,6 +60,10 @@ class HookedModule(pl.LightningModule):
         self.register_state_dict_post_hook(_own_names)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_module_names)  # type: ignore[no-untyped-call]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the bridge out of copies, which a callback makes to average weights, say."""
+        return {**super().__getstate__(), "_bridge": None}
+
     def configure_optimizers(self) -> Any:
         """Build or hand over the optimizers."""
         source: Any = self._optimizer_source

@@ -28,6 +28,16 @@ def settle_progress(fit_loop: dict[str, Any], batch_finished: bool, at_epoch_end
             tracker.update(started=tracker["ready"], processed=tracker["ready"], completed=tracker["ready"])
 
 
+def settle_step(fit_loop: dict[str, Any]) -> None:
+    """Make the saved counters say that the training step in progress is done, as they do at on_train_batch_end.
+
+    Args:
+        fit_loop: the state of the Trainer's fit loop, changed in place.
+    """
+    for tracker in (fit_loop["epoch_loop.batch_progress"]["total"], fit_loop["epoch_loop.batch_progress"]["current"]):
+        tracker.update(processed=tracker["ready"])
+
+
 def move_progress(trainer: pl.Trainer, epochs: int, iters: int, steps: int) -> None:
     """Let the Trainer begin an epoch, as if it had done so many already.
 

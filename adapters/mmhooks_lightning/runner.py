@@ -19,7 +19,8 @@ from mmhooks.errors import HookError
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook
 from mmhooks.runner import BaseRunner
 from mmhooks_lightning.module import HookedModule
-from mmhooks_lightning.progress import move_progress, settle_progress
+from mmhooks_lightning.progress import move_progress, settle_progress, settle_step
+from mmhooks_lightning.wrapping import CallbackTable, callback_info
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class LightningRunner(BaseRunner):
         meta: dict[str, Any] | None = None,
     ) -> None:
         self._init_state(work_dir, logger, meta)
+        self.call_table: CallbackTable = CallbackTable()
         self.by_epoch = by_epoch
         self.max_unit = "epochs" if by_epoch else "iters"
         self.batch_processor = None
@@ -111,9 +113,11 @@ class LightningRunner(BaseRunner):
         content, self._file = self._file, None
         if content is None:
             return
+        counters = self.epoch, self.iter
         exact = self._go_on_from(content.get("mmhooks", {}))
         if not isinstance(self.module, HookedModule):
             self._in_epoch = 0  # the Trainer goes on in an epoch as it does without hooks
+            self.epoch, self.iter = counters
             return
         if not exact:
             self.epoch, self.iter = int(content["meta"]["epoch"]), int(content["meta"]["iter"])
@@ -125,6 +129,10 @@ class LightningRunner(BaseRunner):
             return None if isinstance(optimizers, list) and not optimizers else optimizers
         several = optimizers if isinstance(optimizers, list) else [optimizers]
         return dict(zip(module.optimizer_names, several, strict=True))
+
+    def get_hook_info(self) -> str:
+        """Describe which hooks are called at each point, and wrapped callbacks at the Trainer's own moments."""
+        return "\n".join(filter(None, (super().get_hook_info(), callback_info(self.hooks))))
 
     # services ---------------------------------------------------------------------------------------------
 
@@ -204,18 +212,19 @@ class LightningRunner(BaseRunner):
         if isinstance(self.module, HookedModule):
             for name, buffer in self.model.named_buffers():  # those that are not persistent: MMCV's files have them
                 checkpoint["state_dict"].setdefault(name, buffer.detach())
-        in_hand = self.data_batch is not None
-        if in_hand or self._phase == "closing" or self._saving is not None:
-            settle_progress(
-                checkpoint["loops"]["fit_loop"],
-                batch_finished=self._stepped or not in_hand,
-                at_epoch_end=self._phase == "closing",
-            )
+        loop = checkpoint["loops"]["fit_loop"]
+        if self._saving is not None:
+            finished = self._stepped or self.data_batch is None
+            settle_progress(loop, batch_finished=finished, at_epoch_end=self._phase == "closing")
+        elif self._stepped and isinstance(self.module, HookedModule):
+            settle_step(loop)
 
     def _progress(self) -> tuple[int, int]:
         if self._saving is not None:
             return super()._progress()
-        return self.epoch, self.iter  # a callback of Lightning's own saves between our points
+        # a callback of Lightning's own saves between our points, or, as a hook, at one
+        last = self.by_epoch and self._stepped and self.trainer.is_last_batch
+        return self.epoch + last, self.iter + self._stepped
 
     def _finished_in_epoch(self) -> int:
         return self.finished_in_epoch + self._stepped
