@@ -225,8 +225,8 @@ def _with_policy(config: HookOrConfig, argument: str, suffix: str) -> HookOrConf
         raise ConfigError(f"the policy in {argument} must be a name such as 'step', not {policy!r}")
     kind = (policy.title() if policy == policy.lower() else policy) + suffix
     if HOOKS.get(kind) is None:
-        stems = [name.removesuffix(suffix) for name in HOOKS.module_dict if name.endswith(suffix)]
-        known = [_policy(stem) for stem in stems if stem]
+        stems = [name.removesuffix(suffix) for name in HOOKS.all_keys() if name.endswith(suffix)]
+        known = list(dict.fromkeys(_policy(stem) for stem in stems if stem))
         raise RegistryError(
             f"{argument} has the policy {policy!r}, which nobody registered"
             f"{nearest(policy, known) or '; there are ' + ', '.join(known) + '.'} "
