@@ -57,7 +57,8 @@ class HookRegistration:
         """Register one hook.
 
         Args:
-            hook: a hook, any object with some of the ten methods, or a ``dict(type=..., ...)``.
+            hook: a hook, any object with some of the ten methods, or a ``dict(type=..., ...)``. Of the real mmcv's own
+                hooks some are replaced (see `mmhooks.foreign`).
             priority: 0 (first) to 100 (last), a name such as ``"HIGH"``, or a `Priority`. A ``priority`` in a
                 dict goes before it.
 

@@ -452,13 +452,16 @@ def test_without_mmcv_a_pickled_one_is_ours(runner, tmp_path):
     assert shown.stdout.strip() == "<class 'mmhooks.hooks.checkpoint.CheckpointHook'> 7 False"
 
 
+MOMENTUM = 0.1  # whose fifth power has a fifth root with another fifth power
+
+
 def test_arguments_are_read_off_the_object(runner):
     given = {
         "EvalHook": mmcv.EvalHook(
             points(), 2, 3, False, "acc", "less", None, ["a"], ["b"], "o", {"backend": "disk"}, x=1
         ),
         "DistEvalHook": mmcv.DistEvalHook(points(), tmpdir="t", gpu_collect=True, broadcast_bn_buffer=False, y=2),
-        "EMAHook": mmcv.EMAHook(0.3, 2, 7),
+        "EMAHook": mmcv.EMAHook(MOMENTUM, 5, 7),
         "SyncBuffersHook": mmcv.SyncBuffersHook(False),
         "TextLoggerHook": mmcv.TextLoggerHook(False, 3, False, True, 5),
         "GradientCumulativeOptimizerHook": mmcv.GradientCumulativeOptimizerHook(4, detect_anomalous_params=True),
@@ -476,6 +479,12 @@ def test_arguments_are_read_off_the_object(runner):
     assert found["EvalHook"].test_fn is mmhooks.single_gpu_test
     assert found["DistEvalHook"].test_fn is mmhooks.multi_gpu_test
     assert found["EvalHook"].eval_kwargs == {"x": 1}
+
+
+def test_an_average_after_a_checkpoint_hook_of_a_projects_own_is_warned_of(tmp_path):
+    hooks = lambda: [(Every(1), "HIGH"), mmcv.EMAHook()]  # noqa: E731
+    seen = train("native", tmp_path, hooks)
+    assert any(line.startswith("EMAHook runs after CheckpointHook") for line in seen.console)
 
 
 def test_arguments_that_ours_refuses_are_told(runner):
