@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # tiny models: more threads would only wait for each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types bench golden oracle wheel clean
+.PHONY: demo test lint types bench golden oracle mmcv wheel clean
 
 demo: $(READY)            ## one config, both drivers, the numbers side by side
 	$(RUN) -m mmhooks demo
@@ -34,6 +34,9 @@ golden: $(ORACLE)/.ready  ## record tests/golden anew
 
 oracle: $(ORACLE)/.ready  ## random configurations, run by real MMCV and by mmhooks, compared bit for bit
 	PYTHONPATH=tests/oracle/stand_in:. TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 $(ORACLE)/bin/python tests/oracle/campaign.py $(CAMPAIGN)
+
+mmcv: $(READY) $(ORACLE)/.ready  ## hooks that were written for the real MMCV, under both drivers
+	MMHOOKS_MMCV="$$(echo $(abspath $(ORACLE))/lib/python*/site-packages)" $(RUN) -m pytest tests/foreign
 
 $(ORACLE)/.ready: constraints.txt
 	$(PYTHON) -m venv $(ORACLE)

@@ -55,16 +55,22 @@ def _is_base(cls: type) -> bool:
 
 
 class HookList(list[Any]):
-    """The hooks of a runner in calling order; a change made to the list itself is seen by the call table."""
+    """The hooks of a runner in calling order; a change made to the list itself is seen by the call table.
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    Args:
+        changed: called after each change.
+        adopt: gives what is to be in the list for a hook that is put into it.
+    """
+
+    def __init__(self, changed: Callable[[], None], adopt: Callable[[Any], Any]) -> None:
         super().__init__()
         self._changed = changed
+        self._adopt = adopt
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if not isinstance(index, slice) and not hasattr(value, "priority"):
             value.priority = self[index].priority  # the newcomer takes the place, so also the priority
-        super().__setitem__(index, value)
+        super().__setitem__(index, list(map(self._adopt, value)) if isinstance(index, slice) else self._adopt(value))
         self._changed()
 
     def __delitem__(self, index: Any) -> None:
@@ -76,7 +82,7 @@ class HookList(list[Any]):
         if not hasattr(value, "priority"):
             neighbours = self[: int(index)][-1:] or self[:1]
             value.priority = neighbours[0].priority if neighbours else get_priority("NORMAL")
-        super().insert(index, value)
+        super().insert(index, self._adopt(value))
         self._changed()
 
     def append(self, value: Any) -> None:
@@ -148,6 +154,9 @@ class CallTable:
 
     Hooks of a lower priority value come first, hooks of equal priority in the order of registration.
 
+    Args:
+        adopt: gives what is to be registered for a hook; the hook itself by default.
+
     Attributes:
         hooks: in calling order.
         entries: what the points call that have been called since the hooks changed last.
@@ -159,8 +168,8 @@ class CallTable:
         [<bound method MyHook.before_run ...>]
     """
 
-    def __init__(self) -> None:
-        self.hooks = HookList(self.rebuild)
+    def __init__(self, adopt: Callable[[Any], Any] = lambda hook: hook) -> None:
+        self.hooks = HookList(self.rebuild, adopt)
         self.entries: dict[str, Entry] = {}
 
     def add(self, hook: Any, priority: Any = "NORMAL") -> None:

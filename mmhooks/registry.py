@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 import torch
 
@@ -76,6 +76,16 @@ def build_from_cfg(cfg: Mapping[str, Any], registry: Registry, default_args: Map
         raise
 
 
+class Elsewhere(Protocol):
+    """Where a registry looks besides itself, see `Registry.elsewhere`."""
+
+    def find(self, key: str, own: Callable[..., Any] | None) -> Callable[..., Any] | None:
+        """Give what a key means, whose own entry (if there is one) is ``own``."""
+
+    def keys(self) -> Iterable[str]:
+        """List the keys that are found there."""
+
+
 class Registry:
     """Classes and functions by name, so that a config can say which one it wants.
 
@@ -89,6 +99,9 @@ class Registry:
             and `build_from_cfg` without a parent.
         parent: the registry of which this one is a child.
         scope: the first part of a key. Default: the top package of the module that makes the registry.
+
+    Attributes:
+        elsewhere: where names that are not here are looked up, if anywhere: see `mmhooks.foreign`.
 
     Raises:
         RegistryError: the parent already has a child of this scope.
@@ -122,6 +135,7 @@ class Registry:
         self._module_dict: dict[str, Callable[..., Any]] = {}
         self._yielding: dict[str, Callable[..., Any]] = {}  # by the name that it gives up when another wants it
         self._children: dict[str, Registry] = {}
+        self.elsewhere: Elsewhere | None = None
         self.parent = parent
         if build_func is None:
             build_func = build_from_cfg if parent is None else parent.build_func
@@ -181,11 +195,14 @@ class Registry:
         if not isinstance(key, str):
             raise TypeError(f"a key of the {self._name} registry must be a str, not {_described(key)}")
         scope, rest = self.split_scope_key(key)
-        if scope is None or scope == self._scope:
+        if scope == self._scope:
             return self._module_dict.get(rest)
         if scope in self._children:
             return self._children[scope].get(rest)
-        return None if self.parent is None else self._root().get(key)
+        if scope is not None and self.parent is not None:
+            return self._root().get(key)
+        own = self._module_dict.get(key) if scope is None else None
+        return own if self.elsewhere is None else self.elsewhere.find(key, own)
 
     def build(self, cfg: Any, **kwargs: Any) -> Any:
         """Build an object from its config with this registry's ``build_func``.
@@ -296,12 +313,14 @@ class Registry:
             registry = registry.parent
         return registry
 
-    def _keys(self) -> Iterator[str]:
-        """Every key of this registry and those below it, as written from here."""
+    def all_keys(self) -> Iterator[str]:
+        """List the keys of this registry, those below it and what it finds elsewhere, as they are written from here."""
         yield from self._module_dict
         for scope, child in self._children.items():
-            for key in child._keys():
+            for key in child.all_keys():
                 yield f"{scope}.{key}"
+        if self.elsewhere is not None:
+            yield from self.elsewhere.keys()
 
 
 def _is_registrable(candidate: object) -> bool:
@@ -311,7 +330,7 @@ def _is_registrable(candidate: object) -> bool:
 def _unknown(wanted: str, registry: Registry) -> str:
     """Say that a name is not there, what is near it, and how one comes to be there."""
     root = registry._root()
-    keys = [*registry._keys(), *root._keys(), *(f"{root.scope}.{name}" for name in root.module_dict)]
+    keys = [*registry.all_keys(), *root.all_keys(), *(f"{root.scope}.{name}" for name in root.module_dict)]
     known: dict[tuple[int, str], str] = {}  # the shortest way to write each one that `get` finds from here
     for key in keys:
         found = registry.get(key)
@@ -354,20 +373,27 @@ def arguments_of(target: Callable[..., Any]) -> list[str]:
     Args:
         target: the class or function; of one written in C nothing may be known.
     """
+    return list(parameters_of(target))
+
+
+def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Give what `arguments_of` names, with the defaults; the first one of a name counts."""
     functions: list[Any] = [target]
     if inspect.isclass(target) and "__new__" not in vars(target):
         functions = [vars(cls)["__init__"] for cls in target.__mro__[:-1] if "__init__" in vars(cls)] or [target]
-    names: dict[str, None] = {}
+    found: dict[str, inspect.Parameter] = {}
     for function in functions:
         try:
             parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):  # some classes written in C have no signature
             break
         own = parameters if function is target else parameters[1:]
-        names.update((one.name, None) for one in own if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
+        for one in own:
+            if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
+                found.setdefault(one.name, one)
         if not any(one.kind is one.VAR_KEYWORD for one in own):
             break
-    return list(names)
+    return found
 
 
 def _misspelt(wanted: str, keys: Iterable[Any]) -> str:

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mmhooks.errors import ConfigError, HookError
+from mmhooks.foreign import is_a
 from mmhooks.hooks.updater import LrUpdaterHook
 from mmhooks.runner.base import Workflow
 from mmhooks.runner.registration import HookRegistration
@@ -24,7 +25,7 @@ from mmhooks_lightning.optimization import Stepping
 from mmhooks_lightning.outputs import ordinary_outputs
 from mmhooks_lightning.placing import warn_of_last
 from mmhooks_lightning.progress import validate_now
-from mmhooks_lightning.runner import LightningRunner
+from mmhooks_lightning.runner import EpochBasedLightningRunner, IterBasedLightningRunner, LightningRunner
 from mmhooks_lightning.wrapping import CallbackTable
 
 
@@ -77,7 +78,8 @@ class HookCallback(pl.Callback, HookRegistration):
             )
         if workflow is not None:
             check_workflow(workflow, by_epoch)
-        self.runner = LightningRunner(by_epoch, max_iters, work_dir, logger, meta)
+        kind = EpochBasedLightningRunner if by_epoch else IterBasedLightningRunner
+        self.runner: LightningRunner = kind(by_epoch, max_iters, work_dir, logger, meta)
         self.call_table: CallbackTable = self.runner.call_table
         self.by_epoch = by_epoch
         self.workflow = workflow
@@ -332,7 +334,7 @@ class HookCallback(pl.Callback, HookRegistration):
                     "HookCallback(by_epoch=False, max_iters=N)"
                 )
         self._stepping.check_epoch_length(batches)
-        updaters = [type(hook).__name__ for hook in runner.hooks if isinstance(hook, LrUpdaterHook)]
+        updaters = [type(hook).__name__ for hook in runner.hooks if is_a(hook, LrUpdaterHook)]
         if updaters and trainer.lr_scheduler_configs:
             raise HookError(
                 f"{' and '.join(updaters)} and the schedulers of {type(pl_module).__name__}.configure_optimizers() "

@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from mmhooks.errors import ConfigError, HookError
+from mmhooks.foreign import is_a
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook, OptimizerHook
 from mmhooks_lightning.runner import LightningRunner
 
@@ -24,7 +25,7 @@ class Stepping:
             HookError: more than one optimizer hook, or one beside manual optimization.
             ConfigError: settings of the hook that the Trainer has no equal for, or its own that differ.
         """
-        found: list[OptimizerHook] = [hook for hook in runner.hooks if isinstance(hook, OptimizerHook)]
+        found: list[OptimizerHook] = [hook for hook in runner.hooks if is_a(hook, OptimizerHook)]
         if len(found) + (self._hook is not None) > 1:
             names = " and ".join(type(hook).__name__ for hook in (*found, self._hook) if hook is not None)
             raise HookError(f"{names} are both registered: keep one")

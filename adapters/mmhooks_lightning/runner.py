@@ -38,6 +38,9 @@ class LightningRunner(BaseRunner):
         meta: see `BaseRunner`.
     """
 
+    _table_type = CallbackTable
+    call_table: CallbackTable
+
     def __init__(
         self,
         by_epoch: bool = True,
@@ -47,7 +50,6 @@ class LightningRunner(BaseRunner):
         meta: dict[str, Any] | None = None,
     ) -> None:
         self._init_state(work_dir, logger, meta)
-        self.call_table: CallbackTable = CallbackTable()
         self.by_epoch = by_epoch
         self.max_unit = "epochs" if by_epoch else "iters"
         self.batch_processor = None
@@ -164,6 +166,24 @@ class LightningRunner(BaseRunner):
                 "fused=False, or use dtype='bf16'"
             )
 
+    def check_bypass(self, hook: str, service: str, instead: str) -> None:
+        """Refuse what goes past a strategy or a precision that has something to do there."""
+        if service == "save_checkpoint":
+            if self.trainer.world_size > 1:
+                raise HookError(
+                    f"{hook} may save a checkpoint on some ranks alone, and under a Trainer saving takes all "
+                    f"{self.trainer.world_size} of them, so the run would wait without end: derive it from {instead}"
+                )
+            return
+        strategy, precision = type(self.trainer.strategy).__name__, self.trainer.precision
+        if strategy != "SingleDeviceStrategy" or precision not in ("32-true", "64-true"):
+            raise HookError(
+                f"{hook} calls loss.backward() and optimizer.step() themselves, past the {strategy} with "
+                f"precision={precision!r} of this Trainer, which could neither exchange nor scale the gradients: "
+                f"derive it from {instead}, whose after_train_iter goes through runner.backward(loss) and "
+                "runner.optimizer_step(optimizer), or train on one device with precision='32-true'"
+            )
+
     def no_sync(self) -> contextlib.AbstractContextManager[Any]:
         """Give a context in which backward does not exchange gradients between processes."""
         no_sync = getattr(self.trainer.strategy.model, "no_sync", None)
@@ -268,3 +288,11 @@ class LightningRunner(BaseRunner):
         """How many iterations a step takes; a native file does not count steps."""
         found = (one.cumulative_iters for one in self.hooks if isinstance(one, GradientCumulativeOptimizerHook))
         return next(found, 1)
+
+
+class EpochBasedLightningRunner(LightningRunner):
+    """Counts epochs; a class of its own for hooks that ask by ``isinstance`` what kind of runner they are under."""
+
+
+class IterBasedLightningRunner(LightningRunner):
+    """Counts iterations."""

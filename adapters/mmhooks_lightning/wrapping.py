@@ -218,14 +218,17 @@ def _is_at_point(bridge: HookCallback, method: str) -> bool:
 class CallbackTable(CallTable):
     """A call table that takes callbacks of Lightning's too, wrapped by `as_hook`.
 
+    Args:
+        adopt: see `CallTable`.
+
     Attributes:
         bridge: the `HookCallback`, from its first setup on.
         given: what the Trainer gave with the batch that is in progress.
         shown_late: the wrapped callbacks that the Trainer did not know of when the fit began.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, adopt: Callable[[Any], Any]) -> None:
+        super().__init__(adopt)
         self.bridge: HookCallback | None = None
         self.given: tuple[Any, ...] = ()
         self.shown_late: list[CallbackHook] = []

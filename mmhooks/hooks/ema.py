@@ -12,6 +12,7 @@ from torch import nn
 from mmhooks.checks import check_choice, check_count, check_flag, check_path
 from mmhooks.distributed import unwrap
 from mmhooks.errors import ConfigError, HookError
+from mmhooks.foreign import is_a
 from mmhooks.hook import Hook, when
 from mmhooks.hooks.averages import Averages, find_overlap, swap
 from mmhooks.hooks.checkpoint import CheckpointHook
@@ -266,7 +267,7 @@ class EMAHook(Hook):
         for hook in runner.hooks:
             if hook is self:
                 return
-            if isinstance(hook, CheckpointHook):
+            if is_a(hook, CheckpointHook):
                 runner.logger.warning(
                     "EMAHook runs after CheckpointHook, so checkpoints hold the raw weights as the model's own, and "
                     "mmcv, resuming one, would train the averages: register EMAHook with priority='ABOVE_NORMAL'"

@@ -12,6 +12,7 @@ from torch.utils.data import RandomSampler
 from mmhooks.checks import check_count, check_flag
 from mmhooks.errors import ConfigError, HookError, nearest
 from mmhooks.evaluation import Metrics, Predict, measure, single_gpu_test
+from mmhooks.foreign import is_a
 from mmhooks.hook import when
 from mmhooks.hooks.best import KeepsBest
 from mmhooks.hooks.loggers.base import LoggerHook
@@ -178,7 +179,7 @@ class EvalHook(KeepsBest):
             return
         # what was collected from training is logged first, or its averages would mix with the evaluation's
         for hook in list(runner.hooks):
-            if isinstance(hook, LoggerHook):
+            if is_a(hook, LoggerHook):
                 hook.after_train_iter(runner)
         runner.log_buffer.clear()
         self._perform(runner)

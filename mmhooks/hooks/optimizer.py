@@ -14,6 +14,7 @@ from torch import nn
 from mmhooks.checks import check_count, check_flag
 from mmhooks.distributed import unwrap
 from mmhooks.errors import ConfigError, HookError, ModelError, nearest
+from mmhooks.foreign import is_a
 from mmhooks.hook import Hook, when
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
@@ -65,7 +66,7 @@ class OptimizerHook(Hook):
         self._runner = runner
         if not _steps(self):
             return
-        family = [hook for hook in runner.hooks if isinstance(hook, OptimizerHook) and _steps(hook)]
+        family = [hook for hook in runner.hooks if is_a(hook, OptimizerHook) and _steps(hook)]
         if len(family) > 1:
             names = " and ".join(type(hook).__name__ for hook in family)
             raise HookError(f"{names} are both registered: each would go backward and step; keep one")
@@ -164,9 +165,10 @@ class OptimizerHook(Hook):
         self.loss_scaler.update()
 
 
-def _steps(hook: OptimizerHook) -> bool:
-    """Tell whether a hook goes backward and steps as the classes here do; a subclass may do something else."""
-    return type(hook).after_train_iter.__module__.startswith("mmhooks.hooks.")
+def _steps(hook: Any) -> bool:
+    """Tell whether a hook goes backward and steps as the classes here (or mmcv's) do; a subclass may not."""
+    module: str = type(hook).after_train_iter.__module__
+    return module.startswith(("mmhooks.hooks.", "mmcv."))
 
 
 @HOOKS.register_module()

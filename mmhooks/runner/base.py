@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from mmhooks import foreign
 from mmhooks.checks import check_path
 from mmhooks.dispatch import CallTable, Entry, HookList
 from mmhooks.distributed import get_dist_info, unpacked, unwrap
@@ -97,6 +98,7 @@ class BaseRunner(Checkpointing):
     """
 
     max_unit = "epochs"
+    _table_type: type[CallTable] = CallTable
     _opens: tuple[Any, bool] = (None, False)
     writes_files = True
     _paused: contextlib.AbstractContextManager[Any] | None = None
@@ -135,7 +137,7 @@ class BaseRunner(Checkpointing):
         meta: dict[str, Any] | None,
     ) -> None:
         folder = check_path(type(self).__name__, "work_dir", work_dir, optional=True)
-        self.call_table = CallTable()
+        self.call_table = self._table_type(functools.partial(foreign.adopt, self))
         self.logger = logger or get_logger()
         self.meta = meta
         self.work_dir: str | None = None
@@ -250,9 +252,11 @@ class BaseRunner(Checkpointing):
     def _before_run(self) -> None:
         self.stop_reason = None
         self._flow, self._loaders = self._start, ()
+        foreign.settle(self)
         self.call_table.rebuild()  # methods may have been set on hooks since they were registered
         self.call_hook("before_run")
         self._give_hook_states()  # of a file that a hook has just resumed
+        foreign.settle(self)  # what hooks have registered meanwhile
         self.call_table.rebuild()  # a hook may have become another one: by what it was told, or learnt of the runner
 
     # services that differ by driver -----------------------------------------------------------------------
@@ -335,6 +339,19 @@ class BaseRunner(Checkpointing):
         Args:
             hook: the name of its class.
             scales: it scales the loss.
+        """
+
+    def check_bypass(self, hook: str, service: str, instead: str) -> None:
+        """Check that a hook of another library may do by itself what a service of this runner is for.
+
+        Args:
+            hook: the name of its class.
+            service: ``"backward"``: it calls ``loss.backward()`` and ``optimizer.step()`` themselves;
+                ``"save_checkpoint"``: it decides on each rank alone whether to call it.
+            instead: the class to derive it from in place of its own.
+
+        Raises:
+            HookError: not under this driver.
         """
 
     def agree(self, value: T) -> T:

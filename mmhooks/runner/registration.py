@@ -57,7 +57,8 @@ class HookRegistration:
         """Register one hook.
 
         Args:
-            hook: a hook, any object with some of the ten methods, or a ``dict(type=..., ...)``.
+            hook: a hook, any object with some of the ten methods, or a ``dict(type=..., ...)``. Of the real mmcv's own
+                hooks some are replaced (see `mmhooks.foreign`).
             priority: 0 (first) to 100 (last), a name such as ``"HIGH"``, or a `Priority`. A ``priority`` in a
                 dict goes before it.
 
@@ -225,8 +226,8 @@ def _with_policy(config: HookOrConfig, argument: str, suffix: str) -> HookOrConf
         raise ConfigError(f"the policy in {argument} must be a name such as 'step', not {policy!r}")
     kind = (policy.title() if policy == policy.lower() else policy) + suffix
     if HOOKS.get(kind) is None:
-        stems = [name.removesuffix(suffix) for name in HOOKS.module_dict if name.endswith(suffix)]
-        known = [_policy(stem) for stem in stems if stem]
+        stems = [name.removesuffix(suffix) for name in HOOKS.all_keys() if name.endswith(suffix)]
+        known = list(dict.fromkeys(_policy(stem) for stem in stems if stem))
         raise RegistryError(
             f"{argument} has the policy {policy!r}, which nobody registered"
             f"{nearest(policy, known) or '; there are ' + ', '.join(known) + '.'} "

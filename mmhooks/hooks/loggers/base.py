@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any
 
 from mmhooks.checks import check_count, check_flag
+from mmhooks.foreign import is_a
 from mmhooks.hook import Hook
 from mmhooks.runner.base import BaseRunner
 
@@ -50,7 +51,7 @@ class LoggerHook(Hook):
 
     def before_run(self, runner: BaseRunner) -> None:
         """Let the last logger clear the averages when all others have read them."""
-        loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
+        loggers = [hook for hook in runner.hooks if is_a(hook, LoggerHook)]
         loggers[-1].reset_flag = True
 
     def before_epoch(self, runner: BaseRunner) -> None:
