@@ -122,7 +122,8 @@ class HookCallback(pl.Callback, HookRegistration):
 
         ``callbacks=[bridge]`` does too, where the Trainer need not know the wrapped ones before its first fit. With
         ``callbacks=bridge.callbacks`` a first ``trainer.fit(ckpt_path="last")`` finds the files of a wrapped
-        ModelCheckpoint (or OnExceptionCheckpoint), and a wrapped Timer lifts the limit of 1000 epochs.
+        ModelCheckpoint (or OnExceptionCheckpoint), a wrapped Timer lifts the limit of 1000 epochs, and what forked
+        processes have trained brings its ``best_model_path`` back.
         """
         return [self, *(hook.stand_in for hook in self.call_table.wrapped)]
 

@@ -50,7 +50,8 @@ def as_hook(callback: pl.Callback) -> CallbackHook:
 
     With a `HookedModule`, on_train_batch_end is called at the end of the training step, before the Trainer counts the
     batch as processed, with the outputs that it will pass on. With another module nothing differs from a callback
-    that is given to the Trainer but the order.
+    that is given to the Trainer but the order. A file that is saved there, at the last batch of an epoch, was saved
+    before after_train_epoch: the resumed run begins with the next epoch and does not call that point again.
 
     In ``trainer.callbacks`` there is a stand-in from the first setup on: ``trainer.checkpoint_callback``,
     ``ckpt_path="best"`` and the like find it. What a Trainer brings itself (a ModelCheckpoint, a progress bar, a model
@@ -160,7 +161,7 @@ class CallbackHook:
     def overrides(self, method: str) -> bool:
         """Tell whether the callback does anything in a method."""
         found = getattr(self.callback, method)
-        return getattr(found, "__func__", None) is not getattr(pl.Callback, method)
+        return callable(found) and getattr(found, "__func__", None) is not getattr(pl.Callback, method)
 
     def is_at_point(self, method: str) -> bool:
         """Tell whether a point calls a method now, so that the Trainer need not."""
