@@ -13,15 +13,15 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mmhooks.errors import ConfigError, HookError
-from mmhooks.hooks.updater import LrUpdaterHook
 from mmhooks.runner import IterLoader
 from mmhooks.runner.base import Workflow
 from mmhooks.runner.registration import HookRegistration
 from mmhooks_lightning.checks import check_package, check_workflow
 from mmhooks_lightning.loaders import LazyLoader, lazy
+from mmhooks_lightning.logged import Logged
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimization import Stepping
-from mmhooks_lightning.outputs import ordinary_outputs
+from mmhooks_lightning.optimizers import check_schedulers
 from mmhooks_lightning.runner import LightningRunner
 
 
@@ -80,6 +80,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self.workflow = workflow
         self.active = False
         self._stepping = Stepping()
+        self._logged = Logged(self.runner)
         self._changed: dict[str, Any] = {}
         self._pre_hook: Any = None
         self._reset()
@@ -127,6 +128,7 @@ class HookCallback(pl.Callback, HookRegistration):
             pl_module._bridge = self
         else:
             self._stepping.take_over(self.runner, trainer, pl_module)
+        self._logged.attach(trainer, pl_module, self._end_val_epoch)
         self._set_limits(trainer, pl_module)
         self._set_validation(trainer, pl_module)
         self._wrap_loaders(trainer, pl_module)
@@ -178,7 +180,8 @@ class HookCallback(pl.Callback, HookRegistration):
                 "check_val_every_n_epoch out of the Trainer"
             )
         self._validates = True
-        self._change(trainer, "check_val_every_n_epoch", 1 if self.by_epoch else None)
+        # None: callbacks that monitor look after each validation, since not every epoch has one
+        self._change(trainer, "check_val_every_n_epoch", 1 if self.by_epoch and k == 1 else None)
 
     def _change(self, trainer: pl.Trainer, setting: str, value: Any) -> None:
         """Change a setting of the Trainer until the fit is over."""
@@ -220,6 +223,8 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _leave(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = False
+        self._logged.leave()
+        self._stepping.give_back(self.runner)
         self.runner.leave()
         if self._pre_hook is not None:
             self._pre_hook.remove()
@@ -255,6 +260,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self._set_max_iters(trainer)
         runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)
         runner._before_run()
+        self._logged.begin()
         if not self.by_epoch:
             for loader in (*self._train_loaders, *(self._val_loaders if self._validates else ())):
                 loader.endless = IterLoader(loader.source)
@@ -272,13 +278,8 @@ class HookCallback(pl.Callback, HookRegistration):
                     "this train loader has no length, so an epoch of it has no end: train by iterations with "
                     "HookCallback(by_epoch=False, max_iters=N)"
                 )
-        self._stepping.check_epoch_length(batches)
-        updaters = [type(hook).__name__ for hook in runner.hooks if isinstance(hook, LrUpdaterHook)]
-        if updaters and trainer.lr_scheduler_configs:
-            raise HookError(
-                f"{' and '.join(updaters)} and the schedulers of {type(pl_module).__name__}.configure_optimizers() "
-                "would both set the lr: keep one"
-            )
+        self._stepping.begin(runner, batches)
+        check_schedulers(runner.hooks, trainer, pl_module)
 
     def _set_max_iters(self, trainer: pl.Trainer) -> None:
         if self.by_epoch:
@@ -298,7 +299,9 @@ class HookCallback(pl.Callback, HookRegistration):
             runner.data_loader = loader.source
         self._set_max_iters(trainer)
         self._epoch_open = True
+        self._logged.epoch_begins()
         runner.call_hook("before_train_epoch")
+        self._logged.epoch_has_begun()
         if loader is not None:
             self._take_over_loader(trainer, loader)
 
@@ -350,6 +353,7 @@ class HookCallback(pl.Callback, HookRegistration):
         runner._stepped = not self.by_epoch
         runner.call_hook("after_train_iter")
         runner._stepped = False
+        self._logged.iteration_ends()
         runner.data_batch = None
         runner.iter += 1
         if not self.by_epoch:
@@ -362,7 +366,7 @@ class HookCallback(pl.Callback, HookRegistration):
         """after_train_iter of an ordinary module; after_train_epoch when this was the last batch."""
         runner = self.runner
         if not isinstance(pl_module, HookedModule):
-            runner._record(ordinary_outputs(outputs, batch), "training_step")
+            self._logged.record(outputs, batch, "training_step", pl_module.automatic_optimization)
             self._finish_iter()
         if not self.by_epoch:
             self._stop_at_max_iters(trainer)
@@ -386,11 +390,13 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _end_train_epoch(self) -> None:
         runner = self.runner
+        self._logged.epoch_ends()
         runner.at_epoch_end = True
         try:
             runner.call_hook("after_train_epoch")
         finally:
             runner.at_epoch_end = False
+        self._logged.tell()
         runner.epoch += 1
         self._epoch_open = False
 
@@ -403,6 +409,7 @@ class HookCallback(pl.Callback, HookRegistration):
         """after_train_epoch of an epoch that ended before its last batch."""
         if self._epoch_open:
             self._end_train_epoch()
+        self._logged.share()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """after_run; iteration-based, after_epoch first."""
@@ -421,6 +428,7 @@ class HookCallback(pl.Callback, HookRegistration):
     def _end_run(self) -> None:
         if not self.by_epoch:
             self.runner.call_hook("after_epoch")
+        self._logged.run_ends()
         self.runner.call_hook("after_run")
         self._finished = True
         self.active = False
@@ -438,9 +446,11 @@ class HookCallback(pl.Callback, HookRegistration):
             endless = self._val_loaders[0].endless
             runner.data_loader = self._val_loaders[0].source if endless is None else endless
         if self.by_epoch:
+            self._logged.val_begins()
             runner.call_hook("before_val_epoch")
             if self._val_loaders and runner.data_loader is not self._val_loaders[0].source:
                 self._val_loaders[0].override = runner.data_loader
+        self._logged.val_has_begun()
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -467,7 +477,7 @@ class HookCallback(pl.Callback, HookRegistration):
             return
         runner = self.runner
         if not isinstance(pl_module, HookedModule):
-            runner._record(ordinary_outputs(outputs, batch), "validation_step")
+            self._logged.record(outputs, batch, "validation_step", automatic=False)
         runner.call_hook("after_val_iter")
         runner.data_batch = None
         self._in_val += 1
@@ -481,8 +491,16 @@ class HookCallback(pl.Callback, HookRegistration):
         for loader in self._val_loaders:
             loader.exhaust()
             loader.override = None
+        if not self._logged.ends_val_late:
+            self._end_val_epoch()
+
+    def _end_val_epoch(self) -> None:
+        """after_val_epoch, when all that is logged in a val epoch has been."""
+        self._logged.val_ends()
         if self.by_epoch:
             self.runner.call_hook("after_val_epoch")
+        self._logged.val_has_ended()
+        self._logged.share()
 
     # checkpoints ------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from mmhooks.checkpoint.storage import StorageOptions
 from mmhooks.errors import HookError
 from mmhooks.runner import BaseRunner
 from mmhooks_lightning.module import HookedModule
+from mmhooks_lightning.optimizers import as_hooks_see_them
 
 T = TypeVar("T")
 
@@ -88,8 +89,7 @@ class LightningRunner(BaseRunner):
         if isinstance(self.module, HookedModule):
             self.optimizer = self._named(self.module, self.module.optimizers())
         else:
-            optimizers = self.trainer.optimizers
-            self.optimizer = optimizers[0] if len(optimizers) == 1 else {str(i): o for i, o in enumerate(optimizers)}
+            self.optimizer = as_hooks_see_them(self.module, self.trainer.optimizers)
         loop = self.trainer.fit_loop
         self.epoch = loop.epoch_progress.current.processed if self.by_epoch else 0  # type: ignore[attr-defined]
         self.iter = loop.epoch_loop.batch_progress.total.ready
