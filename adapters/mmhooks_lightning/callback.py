@@ -17,7 +17,7 @@ from mmhooks.runner import IterLoader
 from mmhooks.runner.base import Workflow
 from mmhooks.runner.registration import HookRegistration
 from mmhooks_lightning.checks import check_package, check_workflow
-from mmhooks_lightning.loaders import LazyLoader, lazy
+from mmhooks_lightning.loaders import LazyLoader, lazy, shown
 from mmhooks_lightning.logged import Logged
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimization import Stepping
@@ -95,6 +95,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self._validates = False
         self._finished = False
         self._batches: float = 0
+        self._shown: Any = None
         self._in_flow = 0
         self._in_val = 0
         self._epoch_open = False
@@ -255,8 +256,8 @@ class HookCallback(pl.Callback, HookRegistration):
         self._check_start(trainer, pl_module)
         self._modes = {module: module.training for module in pl_module.modules()}
         self.active = True
-        runner.data_loader = self._train_loaders[0].source if self._train_loaders else None
         self._batches = trainer.fit_loop.max_batches
+        runner.data_loader = shown(self._train_loaders, trainer, self._batches)
         self._set_max_iters(trainer)
         runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)
         runner._before_run()
@@ -294,9 +295,9 @@ class HookCallback(pl.Callback, HookRegistration):
         self._train_mode(pl_module)
         runner.mode = "train"
         loader = self._train_loaders[0] if self._train_loaders else None
+        runner.data_loader = self._shown = shown(self._train_loaders, trainer, self._batches)
         if loader is not None:
             loader.override = None
-            runner.data_loader = loader.source
         self._set_max_iters(trainer)
         self._epoch_open = True
         self._logged.epoch_begins()
@@ -307,7 +308,7 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _take_over_loader(self, trainer: pl.Trainer, loader: LazyLoader) -> None:
         """See a loader that a hook has set in place of the Trainer's, of another length perhaps."""
-        if self.runner.data_loader is not loader.source:
+        if self.runner.data_loader is not self._shown:
             loader.override = self.runner.data_loader
         fit = trainer.fit_loop
         wanted = self._batches if loader.override is None else len(loader.override)
@@ -460,6 +461,8 @@ class HookCallback(pl.Callback, HookRegistration):
             return
         runner = self.runner
         runner.inner_iter = self._in_val
+        if dataloader_idx:
+            runner.data_loader = self._val_loaders[dataloader_idx].source
         runner.data_batch = batch
         runner.call_hook("before_val_iter")
 
