@@ -18,7 +18,7 @@ from mmhooks.runner.base import Workflow
 from mmhooks.runner.registration import HookRegistration
 from mmhooks_lightning.checks import check_package, check_workflow
 from mmhooks_lightning.loaders import LazyLoader, lazy, shown
-from mmhooks_lightning.logged import Logged
+from mmhooks_lightning.logged import Logged, overrides
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimization import Stepping
 from mmhooks_lightning.optimizers import check_schedulers
@@ -163,13 +163,16 @@ class HookCallback(pl.Callback, HookRegistration):
                 "an iteration-based run with a val loader must say how often to validate: "
                 "HookCallback(..., workflow=[('train', 1000), ('val', 50)])"
             )
+        name = type(pl_module).__name__
         if len(self._flow) == 1:
             if loader:  # the workflow does not want it
                 self._change(trainer, "limit_val_batches", 0)
             return
         if not loader:
+            has_step = overrides(pl_module, "validation_step")
             raise ConfigError(
-                f"the workflow {self._flow} validates, but the Trainer has no val loader: pass one to fit"
+                f"the workflow {self._flow} validates, but "
+                + ("the Trainer has no val loader: pass one to fit" if has_step else f"{name} has no validation_step")
             )
         if not hasattr(self.runner.model, "val_step") and isinstance(pl_module, HookedModule):
             raise ConfigError(f"the workflow {self._flow} validates, but {self.runner.model_name} has no val_step")

@@ -131,6 +131,7 @@ class Logged:
         self._in_val = self._sent = False
         self._of_epoch: dict[str, int] = {}
         self._of_val: dict[str, int] = {}
+        self._val_names: set[str] = set()
         self._of_interval: dict[str, int] = {}
         self._buffer.marks = [self._of_epoch, self._of_val, self._of_interval]
         self._interval = 0
@@ -151,7 +152,7 @@ class Logged:
         self._hooked = isinstance(module, HookedModule)
         self._buffer.keeps_numbers = not self._hooked  # there the buffer is as a native runner has it
         #: A val epoch ends after the module's own on_validation_epoch_end, which may log.
-        self.ends_val_late = not self._hooked or _overrides(module, "on_validation_epoch_end")
+        self.ends_val_late = not self._hooked or overrides(module, "on_validation_epoch_end")
         epoch_loop: Any = trainer.fit_loop.epoch_loop
         for results in (epoch_loop._results, epoch_loop.val_loop._results):
             self._put(results, "log", self._listener(results))
@@ -318,11 +319,11 @@ class Logged:
 
     def val_begins(self) -> None:
         """Before ``before_val_epoch``."""
-        self._in_val = True
         self._forget()
 
     def val_has_begun(self) -> None:
         """After ``before_val_epoch``."""
+        self._in_val = True
         self._put_early()
         self._buffer.mark(self._of_val)
         self._results_of_val.clear()
@@ -335,12 +336,20 @@ class Logged:
                 buffer.val_history[name] = [results[name].detach()]
                 buffer.n_history[name] = [1]
         means = buffer.since(self._of_val)
+        self._val_names = set(means)
         self._give({_of_val(k): v for k, v in means.items() if k not in self._own and k not in _OF_THE_CLOCK})
 
     def val_has_ended(self) -> None:
         """After ``after_val_epoch``."""
         self.tell()
         self._in_val = False
+        if not self._loggers and any(
+            len(history) > self._of_val.get(name, 0)
+            for name, history in self._buffer.val_history.items()
+            if name not in self._val_names
+        ):
+            means = self._buffer.since(self._of_val)  # what hooks have added in after_val_epoch
+            self._give({name: value for name, value in means.items() if name not in self._val_names})
 
     def _tell(self) -> None:
         """Give the Trainer what is in the buffer's output."""
@@ -348,11 +357,10 @@ class Logged:
         buffer.fresh = False
         if not self.active:
             return
-        averages = buffer.val_history
-        if self._in_val:  # these have been given, under names of their own
-            self._give({name: value for name, value in buffer.output.items() if name not in averages})
+        if self._in_val:  # the averages have been given, under names of their own
+            self._give({name: value for name, value in buffer.output.items() if name not in self._val_names})
         else:
-            train = any(name in averages for name in buffer.output)
+            train = any(name in buffer.val_history for name in buffer.output)
             self._give(buffer.output, train=train)
             self._sent = self._sent or train
 
@@ -419,7 +427,8 @@ class Logged:
             runner.mode = mode
 
 
-def _overrides(module: pl.LightningModule, method: str) -> bool:
+def overrides(module: pl.LightningModule, method: str) -> bool:
+    """Tell whether a module has a method of its own."""
     return getattr(type(module), method) is not getattr(pl.LightningModule, method)
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import sys
+from pathlib import Path
 
 import lightning as L
 import pytest
@@ -45,8 +47,8 @@ def lines(folder):
 
 
 def rows(logger):
-    with open(f"{logger.log_dir}/metrics.csv", newline="") as file:
-        return [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+    text = Path(logger.log_dir, "metrics.csv").read_text()
+    return [{name: value for name, value in row.items() if value} for row in csv.DictReader(text.splitlines())]
 
 
 class Watch(Hook):
@@ -529,3 +531,42 @@ def test_a_hook_whose_base_is_a_logger_hook_sees_the_averages_of_the_module(kit)
     assert set(train) == {"loss", "time", "data_time"}
     assert {"val_loss", "val_acc", "finished"} <= set(val)
     assert all(isinstance(value, float) for value in (*train.values(), *val.values()))
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_what_hooks_log_in_a_val_epoch(kit, text):
+    class Score(Hook):
+        def after_val_iter(self, runner):
+            runner.log_buffer.update({"iou": float(runner.inner_iter)}, 8)
+
+        def after_val_epoch(self, runner):
+            runner.log_buffer.update({"score": 0.5})
+            runner.log_buffer.output.update(best=0.75, comment="fine", eval_iter_num=9)
+            runner.log_buffer.ready = True
+
+    logger = CSVLogger(kit.folder)
+    hooks = [Score(), *([TextLoggerHook(interval=2)] if text else [])]
+    trainer = kit.trainer(HookCallback(hooks, work_dir=kit.folder, logger=kit.logger), max_epochs=1, logger=logger)
+    trainer.fit(Validates(), data(), data(24))
+    found = [row for row in rows(logger) if "val_iou" in row or "score" in row or "best" in row]
+    values = {name: float(value) for row in found for name, value in row.items() if name not in ("step", "epoch")}
+    assert values == {"val_iou": 1.0, "score": 0.5, "best": 0.75}
+    assert sum(map(len, found)) == 3 + 2 * len(found)  # each once
+    assert {name: float(trainer.callback_metrics[name]) for name in values} == values
+
+
+def test_every_process_monitors_the_same(tmp_path):
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from processes import run_ranks
+
+    run_ranks([tmp_path, tmp_path], Path(__file__).with_name("logged_worker.py"), tmp_path / "seen")
+    for rank in (0, 1):
+        seen = torch.load(tmp_path / f"seen{rank}.pt")
+        assert seen == {
+            "acc": 0.25,
+            "best": 0.75,
+            "epochs": 4,
+            "train": [(rank, 0.5)] * 8,
+            "val": [0.5] * 4,
+        }
+    assert [path.name for path in (tmp_path / "best").iterdir()] == ["epoch=1-acc=0.75.ckpt"]
