@@ -13,16 +13,15 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mmhooks.errors import ConfigError, HookError
-from mmhooks.foreign import is_a
-from mmhooks.hooks.updater import LrUpdaterHook
 from mmhooks.runner.base import Workflow
 from mmhooks.runner.registration import HookRegistration
 from mmhooks_lightning.checks import check_package, check_workflow
 from mmhooks_lightning.files import takes_all
-from mmhooks_lightning.loaders import LazyLoader, lazy
+from mmhooks_lightning.loaders import LazyLoader, lazy, shown
+from mmhooks_lightning.logged import Logged, overrides
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimization import Stepping
-from mmhooks_lightning.outputs import ordinary_outputs
+from mmhooks_lightning.optimizers import check_schedulers
 from mmhooks_lightning.placing import warn_of_last
 from mmhooks_lightning.progress import validate_now
 from mmhooks_lightning.runner import EpochBasedLightningRunner, IterBasedLightningRunner, LightningRunner
@@ -85,6 +84,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self.workflow = workflow
         self.active = False
         self._stepping = Stepping()
+        self._logged = Logged(self.runner)
         self._changed: dict[str, Any] = {}
         self._pre_hook: Any = None
         self._reset()
@@ -101,6 +101,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self._interrupted = False
         self._batches: float = 0
         self._shortened: float | None = None
+        self._shown: Any = None
         self._in_flow = 0
         self._first = 0
         self._in_val = 0
@@ -156,6 +157,7 @@ class HookCallback(pl.Callback, HookRegistration):
             pl_module._bridge = self
         else:
             self._stepping.take_over(self.runner, trainer, pl_module)
+        self._logged.attach(trainer, pl_module, self._end_val_epoch)
         self._set_limits(trainer, pl_module)
         self._set_validation(trainer, pl_module)
         self._wrap_loaders(trainer, pl_module)
@@ -189,13 +191,16 @@ class HookCallback(pl.Callback, HookRegistration):
                 "an iteration-based run with a val loader must say how often to validate: "
                 "HookCallback(..., workflow=[('train', 1000), ('val', 50)])"
             )
+        name = type(pl_module).__name__
         if len(self._flow) == 1:
             if loader:  # the workflow does not want it
                 self._change(trainer, "limit_val_batches", 0)
             return
         if not loader:
+            has_step = overrides(pl_module, "validation_step")
             raise ConfigError(
-                f"the workflow {self._flow} validates, but the Trainer has no val loader: pass one to fit"
+                f"the workflow {self._flow} validates, but "
+                + ("the Trainer has no val loader: pass one to fit" if has_step else f"{name} has no validation_step")
             )
         if not hasattr(self.runner.model, "val_step") and isinstance(pl_module, HookedModule):
             raise ConfigError(f"the workflow {self._flow} validates, but {self.runner.model_name} has no val_step")
@@ -207,7 +212,8 @@ class HookCallback(pl.Callback, HookRegistration):
                 "check_val_every_n_epoch out of the Trainer"
             )
         self._validates = True
-        self._change(trainer, "check_val_every_n_epoch", 1 if self.by_epoch else None)
+        # None: callbacks that monitor look after each validation, since not every epoch has one
+        self._change(trainer, "check_val_every_n_epoch", 1 if self.by_epoch and k == 1 else None)
 
     def _change(self, trainer: pl.Trainer, setting: str, value: Any) -> None:
         """Change a setting of the Trainer until the fit is over."""
@@ -250,6 +256,8 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _leave(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = False
+        self._logged.leave()
+        self._stepping.give_back(self.runner)
         self.runner.leave()
         self.call_table.leave(self)
         if self._pre_hook is not None:
@@ -282,12 +290,13 @@ class HookCallback(pl.Callback, HookRegistration):
         self._check_start(trainer, pl_module)
         self._modes = {module: module.training for module in pl_module.modules()}
         self.active = True
-        runner.data_loader = self._train_loaders[0].source if self._train_loaders else None
         self._batches = trainer.fit_loop.max_batches
+        runner.data_loader = shown(self._train_loaders, trainer, self._batches)
         self._set_max_iters(trainer)
         warn_of_last(trainer, self.call_table.shown_late, runner.logger)
         runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)
         runner._before_run()
+        self._logged.begin()
         self._go_on(trainer, pl_module)
 
     def _go_on(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -334,13 +343,8 @@ class HookCallback(pl.Callback, HookRegistration):
                     "this train loader has no length, so an epoch of it has no end: train by iterations with "
                     "HookCallback(by_epoch=False, max_iters=N)"
                 )
-        self._stepping.check_epoch_length(batches)
-        updaters = [type(hook).__name__ for hook in runner.hooks if is_a(hook, LrUpdaterHook)]
-        if updaters and trainer.lr_scheduler_configs:
-            raise HookError(
-                f"{' and '.join(updaters)} and the schedulers of {type(pl_module).__name__}.configure_optimizers() "
-                "would both set the lr: keep one"
-            )
+        self._stepping.begin(runner, batches)
+        check_schedulers(runner.hooks, trainer, pl_module)
 
     def _set_max_iters(self, trainer: pl.Trainer) -> None:
         if self.by_epoch:
@@ -372,12 +376,14 @@ class HookCallback(pl.Callback, HookRegistration):
         runner.mode = "train"
         runner._flow = (0, self._in_flow)
         loader = self._train_loaders[0] if self._train_loaders else None
+        runner.data_loader = self._shown = shown(self._train_loaders, trainer, self._batches)
         if loader is not None:
             loader.override = None
-            runner.data_loader = loader.source
         self._set_max_iters(trainer)
+        self._logged.epoch_begins()
         runner.call_hook("before_train_epoch")
-        if loader is not None and runner.data_loader is not loader.source:
+        self._logged.epoch_has_begun()
+        if loader is not None and runner.data_loader is not self._shown:
             loader.override = runner.data_loader
         self._first, runner._in_epoch = runner._in_epoch, 0
         runner.finished_in_epoch = self._first
@@ -431,6 +437,7 @@ class HookCallback(pl.Callback, HookRegistration):
         runner._stepped = True
         runner.call_hook("after_train_iter")
         runner._stepped = False
+        self._logged.iteration_ends()
         runner.data_batch = None
         runner.iter += 1
         runner.finished_in_epoch += 1
@@ -442,9 +449,8 @@ class HookCallback(pl.Callback, HookRegistration):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """after_train_iter of an ordinary module; after_train_epoch when this was the last batch."""
-        runner = self.runner
         if not isinstance(pl_module, HookedModule):
-            runner._record(ordinary_outputs(outputs, batch), "training_step")
+            self._logged.record(outputs, batch, "training_step", pl_module.automatic_optimization)
             self._finish_iter()
         if not self.by_epoch:
             self._stop_at_max_iters(trainer)
@@ -470,9 +476,11 @@ class HookCallback(pl.Callback, HookRegistration):
             Whether the workflow validates now.
         """
         runner = self.runner
+        self._logged.epoch_ends()
         runner._phase = "closing"
         runner.call_hook("after_train_epoch")
         runner._phase = ""
+        self._logged.tell()
         runner.epoch += 1
         done, length = self._in_flow + 1, self._flow[0][1]
         self._in_flow = done % length
@@ -490,6 +498,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self._first = 0
         if self.runner._phase == "open" and self.by_epoch:
             self._close_epoch()
+        self._logged.share()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """after_run; iteration-based, after_epoch first."""
@@ -510,6 +519,7 @@ class HookCallback(pl.Callback, HookRegistration):
         if not self.by_epoch:
             runner._flow, runner._phase = (runner._flow[0], runner.inner_iter), ""
             runner.call_hook("after_epoch")
+        self._logged.run_ends()
         runner.call_hook("after_run")
         self._finished = True
         self.active = False
@@ -529,9 +539,11 @@ class HookCallback(pl.Callback, HookRegistration):
             endless = self._val_loaders[0].endless
             runner.data_loader = self._val_loaders[0].source if endless is None else endless
         if self.by_epoch:
+            self._logged.val_begins()
             runner.call_hook("before_val_epoch")
             if self._val_loaders and runner.data_loader is not self._val_loaders[0].source:
                 self._val_loaders[0].override = runner.data_loader
+        self._logged.val_has_begun()
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -541,6 +553,8 @@ class HookCallback(pl.Callback, HookRegistration):
             return
         runner = self.runner
         runner.inner_iter = self._in_val
+        if dataloader_idx:
+            runner.data_loader = self._val_loaders[dataloader_idx].source
         runner.data_batch = batch
         runner.call_hook("before_val_iter")
 
@@ -558,7 +572,7 @@ class HookCallback(pl.Callback, HookRegistration):
             return
         runner = self.runner
         if not isinstance(pl_module, HookedModule):
-            runner._record(ordinary_outputs(outputs, batch), "validation_step")
+            self._logged.record(outputs, batch, "validation_step", automatic=False)
         runner.call_hook("after_val_iter")
         runner.data_batch = None
         self._in_val += 1
@@ -572,11 +586,19 @@ class HookCallback(pl.Callback, HookRegistration):
         for loader in self._val_loaders:
             loader.exhaust()
             loader.override = None
+        if not self._logged.ends_val_late:
+            self._end_val_epoch()
+
+    def _end_val_epoch(self) -> None:
+        """after_val_epoch, when all that is logged in a val epoch has been."""
+        self._logged.val_ends()
         if self.by_epoch:
             self.runner.call_hook("after_val_epoch")
         if self._validates:
             self._in_flow = 0
             self.runner._flow = (1, 1)
+        self._logged.val_has_ended()
+        self._logged.share()
 
     # checkpoints ------------------------------------------------------------------------------------------
 

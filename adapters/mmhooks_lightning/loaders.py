@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities.combined_loader import CombinedLoader
+from lightning_utilities.core.apply_func import apply_to_collection
 
 from mmhooks.runner import IterLoader
 
@@ -124,6 +128,58 @@ def lazy(source: Any, hide_sampler: bool) -> LazyLoader:
     """Wrap a loader."""
     stateful = hasattr(source, "state_dict") and hasattr(source, "load_state_dict")
     return (StatefulLazyLoader if stateful else LazyLoader)(source, hide_sampler)
+
+
+class TrainLoaders:
+    """What hooks see of several train loaders, or of one that is not used up: as many batches as an epoch has.
+
+    Other attributes are those of the first loader.
+
+    Args:
+        sources: the user's loader, or what the Trainer combines.
+        batches: the length of an epoch.
+        first: the first loader.
+    """
+
+    def __init__(self, sources: Any, batches: int, first: Any) -> None:
+        self.sources = sources
+        self._batches = batches
+        self._first = first
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[Any]:
+        if isinstance(self.sources, CombinedLoader):
+            return (batch for batch, _, _ in islice(self.sources, self._batches))
+        return islice(self.sources, self._batches)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._first, name)
+
+
+def shown(loaders: list[LazyLoader], trainer: pl.Trainer, batches: float) -> Any:
+    """Give what hooks see as the train loader.
+
+    Args:
+        loaders: the Trainer's, wrapped.
+        trainer: how it combines them.
+        batches: how many batches it takes in an epoch.
+
+    Returns:
+        The user's loader, unless there are several or the Trainer takes fewer batches than it has.
+    """
+    if not loaders:
+        return None
+    source = loaders[0].source
+    combined = trainer.fit_loop._combined_loader
+    if len(loaders) == 1 or combined is None:
+        whole = not loaders[0].is_sized or len(source) == batches or batches == float("inf")
+        return source if whole else TrainLoaders(source, int(batches), source)
+    sources = apply_to_collection(combined.iterables, LazyLoader, lambda loader: loader.source)
+    return TrainLoaders(CombinedLoader(sources, combined._mode), int(batches), source)
 
 
 class _LazyIterator:

@@ -19,6 +19,7 @@ from mmhooks.errors import HookError
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook
 from mmhooks.runner import BaseRunner
 from mmhooks_lightning.module import HookedModule
+from mmhooks_lightning.optimizers import as_hooks_see_them
 from mmhooks_lightning.progress import move_progress, settle_progress, settle_step
 from mmhooks_lightning.wrapping import CallbackTable, callback_info
 
@@ -96,8 +97,7 @@ class LightningRunner(BaseRunner):
         if isinstance(self.module, HookedModule):
             self.optimizer = self._named(self.module, self.module.optimizers())
         else:
-            optimizers = self.trainer.optimizers
-            self.optimizer = optimizers[0] if len(optimizers) == 1 else {str(i): o for i, o in enumerate(optimizers)}
+            self.optimizer = as_hooks_see_them(self.module, self.trainer.optimizers)
         self._count()
         self.inner_iter = 0
         if self.work_dir is None:

@@ -42,6 +42,9 @@ def as_hook(callback: pl.Callback) -> CallbackHook:
     | on_validation_epoch_start, on_validation_epoch_end | before_val_epoch, after_val_epoch |
     | on_validation_batch_start, on_validation_batch_end | before_val_iter, after_val_iter |
 
+    With an ordinary module ``on_validation_epoch_end`` is called before all hooks at after_val_epoch, which wait for
+    what the module logs in its own.
+
     All other methods keep the Trainer's own moment, and are called by priority among the wrapped callbacks, where the
     `HookCallback` stands among the Trainer's. So does ``on_train_epoch_end``: hooks are at after_train_epoch before
     the Trainer validates, but a callback that monitors a metric expects to be called afterwards (and EarlyStopping
@@ -211,6 +214,8 @@ def _is_at_point(bridge: HookCallback, method: str) -> bool:
         return True
     if method in _VAL_BATCHES:
         return bridge.active
+    if method == "on_validation_epoch_end" and bridge._logged.ends_val_late:
+        return False
     if method in _VAL_EPOCHS:
         return bridge.active and bridge.by_epoch
     return method == "on_train_epoch_start" and bridge.by_epoch

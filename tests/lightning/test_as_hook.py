@@ -226,15 +226,18 @@ def test_with_a_hooked_module_a_batch_ends_inside_the_training_step(kit, by_epoc
         return seen_by(trainer, recorder, lambda trainer: trainer.fit(module, kit.loader, kit.loader))
 
     def with_the_batch_counted(entry):
-        name, method, args, kwargs, (*where, ready, processed), modes, metrics = entry
-        counted = processed + 1 if method == "on_train_batch_end" else processed
-        return name, method, args, kwargs, (*where, ready, counted), modes, metrics
+        name, method, args, kwargs, (*where, ready, processed), modes, _ = entry
+        if method != "on_train_batch_end":
+            return entry
+        # what hooks have logged in this iteration is given to the Trainer after all of them
+        return name, method, args, kwargs, (*where, ready, processed + 1), modes
+
+    def without_metrics(entry):
+        return entry[:-1] if entry[1] == "on_train_batch_end" else entry
 
     plain, wrapped = seen(False), seen(True)
     assert wrapped != plain
-    assert [with_the_batch_counted(entry) for entry in wrapped] == [
-        entry if entry[1] == "on_train_batch_end" else with_the_batch_counted(entry) for entry in plain
-    ]
+    assert [with_the_batch_counted(entry) for entry in wrapped] == [without_metrics(entry) for entry in plain]
     steps = [entry[4][1] for entry in wrapped if entry[1] == "on_train_batch_end"]
     assert steps == list(range(1, len(steps) + 1))  # the hook at 40 has stepped before
 
@@ -295,6 +298,8 @@ def test_any_mix_of_hooks_and_callbacks_is_called_by_priority(kit, items, hooked
         assert quiet == expected[True] * (len(quiet) // max(len(callbacks), 1))  # no point is called then
         others = [name for name, *sanity in calls if sanity != [True]]
         wanted = expected[not at_point]
+        if method == "on_validation_epoch_end" and not hooked:  # hooks wait for what the module logs in its own
+            wanted = sorted(wanted, key=lambda name: name not in callbacks)
         assert others == wanted * (len(others) // len(wanted)), method
     assert callbacks == set() or len(turns["on_train_batch_end"]) == 5 * len(items)
 

@@ -100,10 +100,17 @@ def test_frozen_parts_stay_in_eval_mode(kit):
 
 
 def test_optimizer_hooks_become_trainer_settings(kit):
-    callback = HookCallback([GradientCumulativeOptimizerHook(5, grad_clip={"max_norm": 0.5})], logger=kit.logger)
+    class Look(Hook):
+        def after_run(self, runner):
+            self.seen = (runner.trainer.gradient_clip_val, runner.trainer.accumulate_grad_batches)
+
+    look, stepping = Look(), GradientCumulativeOptimizerHook(5, grad_clip={"max_norm": 0.5})
+    callback = HookCallback([stepping, look], logger=kit.logger)
     trainer = kit.trainer(callback)
     trainer.fit(kit.Lit(), kit.loader)
-    assert (trainer.gradient_clip_val, trainer.accumulate_grad_batches, trainer.global_step) == (0.5, 5, 2)
+    assert (*look.seen, trainer.global_step) == (0.5, 5, 2)
+    assert (trainer.gradient_clip_val, trainer.accumulate_grad_batches) == (None, 1)
+    assert callback.runner.hooks == [stepping, look]
 
 
 @pytest.mark.parametrize(

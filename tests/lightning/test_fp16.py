@@ -162,12 +162,6 @@ def test_a_fused_optimizer(kit, tmp_path):
             fit(HookedModule(model, sgd(model, fused=True)), loader())
 
 
-@pytest.mark.parametrize("make", [Fp16OptimizerHook, GradientCumulativeFp16OptimizerHook])
-def test_automatic_optimization_refuses_them(kit, make):
-    with pytest.raises(HookError, match=f"{make.__name__} has no equal among the Trainer's settings"):
-        kit.trainer(HookCallback([make()], logger=kit.logger)).fit(kit.Lit(), kit.loader)
-
-
 @pytest.mark.parametrize("make", [OptimizerHook, GradientCumulativeOptimizerHook])
 def test_automatic_optimization_looks_for_no_anomalous_params(kit, make):
     bridge = HookCallback([make(detect_anomalous_params=True)], logger=kit.logger)
