@@ -163,6 +163,15 @@ class CallTable:
         self.hooks = HookList(self.rebuild)
         self.entries: dict[str, Entry] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give the hooks alone: a copy looks their methods up anew."""
+        return {"hooks": list(self.hooks)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the hooks."""
+        self.__init__()  # type: ignore[misc]
+        list.extend(self.hooks, state["hooks"])  # as they are: those that refer to this table are not whole yet
+
     def add(self, hook: Any, priority: Any = "NORMAL") -> None:
         """Register a hook.
 

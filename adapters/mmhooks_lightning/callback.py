@@ -17,12 +17,14 @@ from mmhooks.hooks.updater import LrUpdaterHook
 from mmhooks.runner import IterLoader
 from mmhooks.runner.base import Workflow
 from mmhooks.runner.registration import HookRegistration
-from mmhooks_lightning.checks import check_package, check_workflow
-from mmhooks_lightning.loaders import LazyLoader, lazy
+from mmhooks_lightning.checks import check_alone, check_hooks, check_package, check_workflow
+from mmhooks_lightning.loaders import LazyLoader, limited_length
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimization import Stepping
 from mmhooks_lightning.outputs import ordinary_outputs
-from mmhooks_lightning.runner import LightningRunner
+from mmhooks_lightning.runner import ForeignKeys, LightningRunner
+from mmhooks_lightning.settings import TrainerSettings, check_prediction, fast_dev_run, monitors
+from mmhooks_lightning.wrapping import adopt_reloaded, unwrap_loaders, wrap_loaders
 
 
 class HookCallback(pl.Callback, HookRegistration):
@@ -80,11 +82,10 @@ class HookCallback(pl.Callback, HookRegistration):
         self.workflow = workflow
         self.active = False
         self._stepping = Stepping()
-        self._changed: dict[str, Any] = {}
+        self._settings = TrainerSettings()
         self._pre_hook: Any = None
         self._reset()
-        for item in hooks:
-            hook, priority = item if isinstance(item, tuple) else (item, "NORMAL")
+        for hook, priority in check_hooks(hooks):
             self.register_hook(hook, priority)
 
     def _reset(self) -> None:
@@ -113,102 +114,24 @@ class HookCallback(pl.Callback, HookRegistration):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check what cannot work, and set what the run needs."""
         check_package(trainer)
-        if sum(isinstance(callback, HookCallback) for callback in trainer.callbacks) > 1:  # type: ignore[attr-defined]
-            raise HookError(
-                "the Trainer has two HookCallbacks, whose hooks would not know each other's priorities: "
-                "register all hooks on one"
-            )
-        self.runner.attach(trainer, pl_module)
-        self._pre_hook = self.runner.model.register_load_state_dict_pre_hook(self.runner.drop_foreign_keys)  # type: ignore[no-untyped-call]
+        check_alone(trainer, HookCallback)
+        runner = self.runner
+        runner.attach(trainer, pl_module)
+        self._pre_hook = runner.model.register_load_state_dict_pre_hook(ForeignKeys(runner))  # type: ignore[no-untyped-call]
+        hooked = isinstance(pl_module, HookedModule)
+        if stage == "predict":
+            check_prediction(pl_module, runner.model)
         if stage != "fit":
             return
         self._reset()
         if isinstance(pl_module, HookedModule):
             pl_module._bridge = self
+            pl_module.logs_values = monitors(trainer)
         else:
-            self._stepping.take_over(self.runner, trainer, pl_module)
-        self._set_limits(trainer, pl_module)
-        self._set_validation(trainer, pl_module)
-        self._wrap_loaders(trainer, pl_module)
-
-    def _set_limits(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.by_epoch:
-            return
-        if self.runner.max_iters is None:
-            raise ConfigError("how long to train? Give HookCallback(by_epoch=False, max_iters=N)")
-        loop = trainer.fit_loop
-        if loop.min_epochs or loop.epoch_loop.min_steps:
-            raise ConfigError(
-                "Trainer(min_epochs=...) and Trainer(min_steps=...) would keep an iteration-based run from ending at "
-                "max_iters: leave them out"
-            )
-        if loop.max_epochs == 1000:  # what the Trainer takes when nobody says max_epochs
-            loop.max_epochs = -1
-
-    def _set_validation(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let the workflow say when the Trainer validates; an ordinary module without one keeps its settings."""
-        if self.workflow is None and not isinstance(pl_module, HookedModule):
-            return
-        loader = trainer.enable_validation
-        every = trainer.check_val_every_n_epoch
-        if self.workflow is not None:
-            self._flow = self.workflow
-        elif self.by_epoch:
-            self._flow = [("train", every or 1), ("val", 1)] if loader else [("train", 1)]
-        elif loader:
-            raise ConfigError(
-                "an iteration-based run with a val loader must say how often to validate: "
-                "HookCallback(..., workflow=[('train', 1000), ('val', 50)])"
-            )
-        if len(self._flow) == 1:
-            if loader:  # the workflow does not want it
-                self._change(trainer, "limit_val_batches", 0)
-            return
-        if not loader:
-            raise ConfigError(
-                f"the workflow {self._flow} validates, but the Trainer has no val loader: pass one to fit"
-            )
-        if not hasattr(self.runner.model, "val_step") and isinstance(pl_module, HookedModule):
-            raise ConfigError(f"the workflow {self._flow} validates, but {self.runner.model_name} has no val_step")
-        k = self._flow[0][1]
-        time_based = getattr(trainer, "_val_check_time_interval", None) is not None
-        if trainer.val_check_interval != 1.0 or time_based or every not in (1, None, k):
-            raise ConfigError(
-                f"the workflow {self._flow} says when to validate: leave val_check_interval and "
-                "check_val_every_n_epoch out of the Trainer"
-            )
-        self._validates = True
-        self._change(trainer, "check_val_every_n_epoch", 1 if self.by_epoch else None)
-
-    def _change(self, trainer: pl.Trainer, setting: str, value: Any) -> None:
-        """Change a setting of the Trainer until the fit is over."""
-        self._changed[setting] = getattr(trainer, setting)
-        setattr(trainer, setting, value)
-
-    def _wrap_loaders(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        strategy: Any = trainer.strategy
-        self._unwrap_loaders(trainer)
-        process = strategy.process_dataloader
-        hooked = isinstance(pl_module, HookedModule)
-        sampler_is_ours = not trainer._accelerator_connector.use_distributed_sampler or trainer.world_size == 1
-
-        def process_dataloader(loader: object) -> object:
-            wrapped = lazy(process(loader), hide_sampler=hooked and sampler_is_ours)
-            if trainer.training:
-                self._train_loaders.append(wrapped)
-                if not self.by_epoch and not wrapped.is_sized:
-                    wrapped.length = self.runner.max_iters  # one pass that lasts for the whole run
-            else:
-                self._val_loaders.append(wrapped)
-                if not self.by_epoch and self._validates:
-                    wrapped.length = self._flow[1][1]  # a flow may be longer than a pass
-            return wrapped
-
-        # after the Trainer has put its sampler in, whatever the loader comes from
-        strategy.process_dataloader = process_dataloader
-
-    def _unwrap_loaders(self, trainer: pl.Trainer) -> None:
-        vars(trainer.strategy).pop("process_dataloader", None)
+            self._stepping.take_over(runner, trainer, pl_module)
+        self._flow = self._settings.prepare(trainer, runner, self.workflow, hooked)
+        self._validates = len(self._flow) > 1
+        wrap_loaders(trainer, runner, self._flow, hooked, self._train_loaders, self._val_loaders)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the Trainer and the module as they were."""
@@ -223,10 +146,8 @@ class HookCallback(pl.Callback, HookRegistration):
         self.runner.leave()
         if self._pre_hook is not None:
             self._pre_hook.remove()
-        self._unwrap_loaders(trainer)
-        for setting, value in self._changed.items():
-            setattr(trainer, setting, value)
-        self._changed = {}
+        unwrap_loaders(trainer)
+        self._settings.restore()
         if isinstance(pl_module, HookedModule):
             pl_module._bridge = None
 
@@ -250,14 +171,14 @@ class HookCallback(pl.Callback, HookRegistration):
         self._check_start(trainer, pl_module)
         self._modes = {module: module.training for module in pl_module.modules()}
         self.active = True
-        runner.data_loader = self._train_loaders[0].source if self._train_loaders else None
+        runner.data_loader = self._train_loaders[0].shown if self._train_loaders else None
         self._batches = trainer.fit_loop.max_batches
         self._set_max_iters(trainer)
         runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)
         runner._before_run()
         if not self.by_epoch:
             for loader in (*self._train_loaders, *(self._val_loaders if self._validates else ())):
-                loader.endless = IterLoader(loader.source)
+                loader.endless = IterLoader(loader.shown)
             runner.call_hook("before_epoch")
             self._stop_at_max_iters(trainer)
 
@@ -265,8 +186,12 @@ class HookCallback(pl.Callback, HookRegistration):
         runner = self.runner
         batches = trainer.num_training_batches
         if isinstance(pl_module, HookedModule):
-            if len(self._train_loaders) > 1:
-                raise ConfigError("a HookedModule trains on one train loader; combine the data sets into one")
+            for mode, loaders in (("train", self._train_loaders), ("val", self._val_loaders)):
+                if len(loaders) > 1:
+                    raise ConfigError(
+                        f"a HookedModule has one {mode} loader, not {len(loaders)}: combine the data sets into one, "
+                        "torch.utils.data.ConcatDataset([...])"
+                    )
             if self.by_epoch and batches == float("inf"):
                 raise ConfigError(
                     "this train loader has no length, so an epoch of it has no end: train by iterations with "
@@ -287,6 +212,7 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """before_train_epoch of an epoch-based run."""
+        adopt_reloaded(trainer.fit_loop, self._train_loaders, endless=not self.by_epoch)
         if not self.by_epoch:
             return
         runner = self.runner
@@ -295,7 +221,7 @@ class HookCallback(pl.Callback, HookRegistration):
         loader = self._train_loaders[0] if self._train_loaders else None
         if loader is not None:
             loader.override = None
-            runner.data_loader = loader.source
+            runner.data_loader = loader.shown
         self._set_max_iters(trainer)
         self._epoch_open = True
         runner.call_hook("before_train_epoch")
@@ -304,10 +230,12 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _take_over_loader(self, trainer: pl.Trainer, loader: LazyLoader) -> None:
         """See a loader that a hook has set in place of the Trainer's, of another length perhaps."""
-        if self.runner.data_loader is not loader.source:
+        if self.runner.data_loader is not loader.shown:
             loader.override = self.runner.data_loader
         fit = trainer.fit_loop
-        wanted = self._batches if loader.override is None else len(loader.override)
+        wanted = self._batches
+        if loader.override is not None:
+            wanted = limited_length(len(loader.override), trainer.limit_train_batches)
         if wanted == fit.max_batches or fit._combined_loader is None or fit._data_fetcher is None:
             return
         fit.max_batches = wanted
@@ -366,7 +294,8 @@ class HookCallback(pl.Callback, HookRegistration):
             self._finish_iter()
         if not self.by_epoch:
             self._stop_at_max_iters(trainer)
-            self._validate_next(trainer, self._in_flow == 0)
+            tries_all = fast_dev_run(trainer) and trainer.is_last_batch
+            self._validate_next(trainer, self._in_flow == 0 or tries_all)
             return
         stops = trainer.should_stop and trainer.fit_loop._can_stop_early
         if trainer.is_last_batch or stops:
@@ -403,6 +332,8 @@ class HookCallback(pl.Callback, HookRegistration):
         """after_train_epoch of an epoch that ended before its last batch."""
         if self._epoch_open:
             self._end_train_epoch()
+        if trainer.world_size > 1:  # a hook may have decided it by what one rank alone knows, an evaluation perhaps
+            trainer.should_stop = trainer.strategy.reduce_boolean_decision(trainer.should_stop, all=False)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """after_run; iteration-based, after_epoch first."""
@@ -427,19 +358,30 @@ class HookCallback(pl.Callback, HookRegistration):
 
     # val points -------------------------------------------------------------------------------------------
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """after_train_epoch, where a later callback has ended the epoch early: max_time does so."""
+        if self.active and self._epoch_open and trainer.should_stop and trainer.fit_loop._can_stop_early:
+            with torch.enable_grad():
+                self._train_mode(pl_module)
+                self._end_train_epoch()
+            pl_module.eval()
+
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """before_val_epoch of an epoch-based run."""
         if not self.active:
             return
         runner = self.runner
+        adopt_reloaded(
+            trainer.fit_loop.epoch_loop.val_loop, self._val_loaders, endless=not self.by_epoch and self._validates
+        )
         runner.mode = "val"
         self._in_val = 0
         if self._val_loaders:
             endless = self._val_loaders[0].endless
-            runner.data_loader = self._val_loaders[0].source if endless is None else endless
+            runner.data_loader = self._val_loaders[0].shown if endless is None else endless
         if self.by_epoch:
             runner.call_hook("before_val_epoch")
-            if self._val_loaders and runner.data_loader is not self._val_loaders[0].source:
+            if self._val_loaders and runner.data_loader is not self._val_loaders[0].shown:
                 self._val_loaders[0].override = runner.data_loader
 
     def on_validation_batch_start(
@@ -449,6 +391,8 @@ class HookCallback(pl.Callback, HookRegistration):
         if not self.active:
             return
         runner = self.runner
+        if dataloader_idx and batch_idx == 0:
+            runner.data_loader = self._val_loaders[dataloader_idx].shown
         runner.inner_iter = self._in_val
         runner.data_batch = batch
         runner.call_hook("before_val_iter")

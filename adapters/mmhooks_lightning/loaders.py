@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,10 +26,12 @@ class LazyLoader:
         endless: the never-ending iterator of an iteration-based run.
         epoch: passes that were finished before the last batch was asked for: MMCV's epoch, late at a rollover.
         length: what the Trainer is told in place of the loader's own length.
+        shown: the loader that hooks see: the source, or a `LimitedLoader` over it.
     """
 
     def __init__(self, source: Any, hide_sampler: bool) -> None:
         self.source = source
+        self.shown = source
         self.override: Any = None
         self.endless: IterLoader | None = None
         self.length: int | None = None
@@ -64,6 +67,19 @@ class LazyLoader:
         """The loader of this epoch."""
         return self.source if self.override is None else self.override
 
+    def limit_to(self, limit: float) -> None:
+        """Let hooks see a loader that ends where the Trainer stops to take batches.
+
+        Args:
+            limit: a number of batches, or 1.0 or less: a part of all.
+        """
+        if self.is_sized:
+            length = limited_length(len(self.source), limit)
+            if length < len(self.source):
+                self.shown = LimitedLoader(self.source, length)
+        elif isinstance(limit, int):
+            self.shown = LimitedLoader(self.source, limit)
+
     @property
     def is_sized(self) -> bool:
         """Whether the source knows its length: a DataLoader over an iterable data set has the method, and it fails."""
@@ -83,6 +99,40 @@ class LazyLoader:
         holders = [self.source, getattr(self.source, "sampler", None), getattr(self.source, "batch_sampler", None)]
         found = [getattr(holder, "generator", None) for holder in holders]
         return [generator for generator in found if isinstance(generator, torch.Generator)]
+
+
+def limited_length(length: int, limit: float) -> int:
+    """Give the number of batches that a Trainer takes from a loader.
+
+    Args:
+        length: of the loader.
+        limit: a number of batches, or 1.0 or less: a part of all.
+    """
+    return min(length, limit) if isinstance(limit, int) else int(length * limit)
+
+
+class LimitedLoader:
+    """The first batches of a loader.
+
+    Args:
+        source: the loader.
+        limit: how many batches.
+    """
+
+    def __init__(self, source: Any, limit: int) -> None:
+        self.source = source
+        self.limit = limit
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.islice(self.source, self.limit)
+
+    def __len__(self) -> int:
+        return self.limit
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "source":  # while it is being copied, it has none yet
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.source, name)
 
 
 class StatefulLazyLoader(LazyLoader):

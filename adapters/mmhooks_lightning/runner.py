@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -50,6 +51,7 @@ class LightningRunner(BaseRunner):
         self.optimizer: Any = None
         self.max_iters = max_iters
         self._trainer: pl.Trainer | None = None
+        self._given = (self.work_dir, self.meta)
         self._pending_resume: str | os.PathLike[str] | None = None
         self._saving: dict[str, Any] | None = None
 
@@ -78,8 +80,16 @@ class LightningRunner(BaseRunner):
         self.trainer.fit_loop.max_epochs = -1 if limit is None else limit
 
     def attach(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Take the model of a fit; the optimizers follow when the Trainer has set them up."""
+        """Take the model of a fit; the optimizers follow when the Trainer has set them up.
+
+        Under another Trainer the run begins anew, with the work_dir and the meta that were given.
+        """
+        if self._trainer is None:
+            self._given = (self.work_dir, copy.deepcopy(self.meta))
+        elif self._trainer is not trainer:
+            self.work_dir, self.meta = self._given[0], copy.deepcopy(self._given[1])
         self._trainer = trainer
+        self._hook_states = {}
         self._unclaimed = {}  # what an earlier fit or test has left belongs to its file
         self.model = module.model if isinstance(module, HookedModule) else module
 
@@ -117,10 +127,7 @@ class LightningRunner(BaseRunner):
     def clip_grads(self, parameters: Iterable[nn.Parameter], **grad_clip: Any) -> torch.Tensor | None:
         """Clip as a native runner does; refused where a scaler has made the gradients larger."""
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
-            raise HookError(
-                f"grad_clip under Trainer(precision={self.trainer.precision!r}) would clip scaled gradients: "
-                "use precision='bf16-mixed' or '32-true', or leave grad_clip out"
-            )
+            raise scaled_gradients(self.trainer.precision)
         return super().clip_grads(parameters, **grad_clip)
 
     def check_amp(self, hook: str, scales: bool) -> None:
@@ -148,9 +155,31 @@ class LightningRunner(BaseRunner):
         return self.trainer.strategy.broadcast(value)
 
     def stop(self, reason: str) -> None:
-        """End the run after the current iteration, by ``trainer.should_stop``."""
+        """End the run after the current iteration, by ``trainer.should_stop``; not before a ``min_epochs``."""
         super().stop(reason)
         self.trainer.should_stop = True
+        loop = self.trainer.fit_loop
+        if not loop._can_stop_early:
+            self.logger.info(
+                "Trainer(min_epochs=%s, min_steps=%s) keeps the run going until then", loop.min_epochs, loop.min_steps
+            )
+
+    @property
+    def stop_reason(self) -> str | None:  # whoever tells the Trainer to stop
+        """Why the run ends after the current iteration; None when it goes on, or has come to its length."""
+        trainer = self._trainer
+        if trainer is None or not trainer.should_stop or self._is_complete():
+            return self._reason
+        if not trainer.fit_loop._can_stop_early:
+            return None
+        return self._reason or "trainer.should_stop"
+
+    @stop_reason.setter
+    def stop_reason(self, reason: str | None) -> None:
+        self._reason = reason
+
+    def _is_complete(self) -> bool:
+        return not self.by_epoch and self.max_iters is not None and self.iter >= self.max_iters
 
     # checkpoints ------------------------------------------------------------------------------------------
 
@@ -236,6 +265,40 @@ class LightningRunner(BaseRunner):
         ):
             for name in vars(tracker):  # ready, started, processed, completed, as far as it has them
                 setattr(tracker, name, number)
+
+
+class ForeignKeys:
+    """Calls `LightningRunner.drop_foreign_keys` before a module loads a state dict; a copy of the module has no run.
+
+    Args:
+        runner: the runner.
+    """
+
+    def __init__(self, runner: LightningRunner) -> None:
+        self._runner = runner
+
+    def __call__(self, *args: Any) -> None:
+        """Take the keys out."""
+        self._runner.drop_foreign_keys(*args)
+
+    def __reduce__(self) -> Any:
+        return _idle, ()
+
+
+def _idle() -> Any:
+    return _keep_all
+
+
+def _keep_all(*args: Any) -> None:
+    """Stand in for a `ForeignKeys` in a copy."""
+
+
+def scaled_gradients(precision: Any) -> HookError:
+    """Say that the norm of scaled gradients is not that of the gradients."""
+    return HookError(
+        f"grad_clip under Trainer(precision={precision!r}) would clip scaled gradients: "
+        "use precision='bf16-mixed' or '32-true', or leave grad_clip out"
+    )
 
 
 def settle_progress(fit_loop: dict[str, Any], at_epoch_end: bool) -> None:

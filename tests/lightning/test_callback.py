@@ -142,7 +142,7 @@ def test_misuse_of_the_pair(kit):
     [
         ({"gradient_clip_val": 1.0}, "OptimizerHook\\(grad_clip"),
         ({"accumulate_grad_batches": 2}, "GradientCumulativeOptimizerHook\\(cumulative_iters=2"),
-        ({"val_check_interval": 0.5}, "leave val_check_interval"),
+        ({"val_check_interval": 0.5}, "val_check_interval=0.5\\) too: leave that out"),
     ],
 )
 def test_settings_that_a_hooked_module_cannot_use(kit, settings, says):
