@@ -210,8 +210,8 @@ def _check_strategy(trainer: pl.Trainer, runner: LightningRunner, hooked: bool) 
     kind = type(strategy).__name__
     if hooked:
         raise ConfigError(
-            f"a HookedModule goes backward within its own forward, which {kind} cannot follow: write strategy='ddp', "
-            "or an ordinary LightningModule with a HookCallback"
+            f"the hooks of a HookedModule step, clip and save whole parameters, and {kind} gives each process a part of "
+            "them: write strategy='ddp', or an ordinary LightningModule with a HookCallback"
         )
     for hook in runner.hooks:
         name = type(hook).__name__
