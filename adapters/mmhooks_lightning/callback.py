@@ -11,11 +11,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from torch.nn.parallel import DistributedDataParallel
 
 from mmhooks.errors import ConfigError, HookError
 from mmhooks.hooks.updater import LrUpdaterHook
 from mmhooks.runner import IterLoader
 from mmhooks.runner.base import Workflow
+from mmhooks.runner.checks import check_length
 from mmhooks.runner.registration import HookRegistration
 from mmhooks_lightning.checks import check_alone, check_hooks, check_package, check_workflow
 from mmhooks_lightning.loaders import LazyLoader, limited_length
@@ -74,6 +76,8 @@ class HookCallback(pl.Callback, HookRegistration):
                 "HookCallback(max_iters=...) is for iteration-based runs: add by_epoch=False, or leave it out and "
                 "say max_epochs to the Trainer"
             )
+        if max_iters is not None:
+            max_iters = check_length("HookCallback", "max_iters", max_iters)
         if workflow is not None:
             check_workflow(workflow, by_epoch)
         self.runner = LightningRunner(by_epoch, max_iters, work_dir, logger, meta)
@@ -99,6 +103,8 @@ class HookCallback(pl.Callback, HookRegistration):
         self._in_val = 0
         self._epoch_open = False
         self._modes: dict[Any, bool] = {}
+        self._wrapper: DistributedDataParallel | None = None
+        self._exchanges = True
         self._kept_generators: list[tuple[torch.Generator, torch.Tensor]] = []
 
     def resume(self, checkpoint: str | os.PathLike[str]) -> None:
@@ -143,6 +149,7 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _leave(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = False
+        self._wrapper = None
         self.runner.leave()
         if self._pre_hook is not None:
             self._pre_hook.remove()
@@ -171,6 +178,9 @@ class HookCallback(pl.Callback, HookRegistration):
         self._check_start(trainer, pl_module)
         self._modes = {module: module.training for module in pl_module.modules()}
         self.active = True
+        wrapper = trainer.strategy.model
+        if isinstance(pl_module, HookedModule) and isinstance(wrapper, DistributedDataParallel):
+            self._wrapper = wrapper
         runner.data_loader = self._train_loaders[0].shown if self._train_loaders else None
         self._batches = trainer.fit_loop.max_batches
         self._set_max_iters(trainer)
@@ -212,7 +222,8 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """before_train_epoch of an epoch-based run."""
-        adopt_reloaded(trainer.fit_loop, self._train_loaders, endless=not self.by_epoch)
+        if adopt_reloaded(trainer.fit_loop, self._train_loaders, endless=not self.by_epoch):
+            self._batches = trainer.fit_loop.max_batches
         if not self.by_epoch:
             return
         runner = self.runner
@@ -267,6 +278,8 @@ class HookCallback(pl.Callback, HookRegistration):
                 runner.inner_iter = 0
         runner.data_batch = batch
         runner.call_hook("before_train_iter")
+        if self._wrapper is not None:
+            self._exchanges = self._wrapper.require_backward_grad_sync
 
     def after_train_iter(self, module: HookedModule) -> None:
         """after_train_iter, called from the training step of a `HookedModule`."""
@@ -289,6 +302,9 @@ class HookCallback(pl.Callback, HookRegistration):
     ) -> None:
         """after_train_iter of an ordinary module; after_train_epoch when this was the last batch."""
         runner = self.runner
+        if self._wrapper is not None:
+            # with manual optimization the Trainer leaves it off, and the buffers of the ranks would drift apart
+            self._wrapper.require_forward_param_sync = self._exchanges
         if not isinstance(pl_module, HookedModule):
             runner._record(ordinary_outputs(outputs, batch), "training_step")
             self._finish_iter()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 
 from mmhooks.errors import ConfigError, HookError
 
@@ -22,6 +23,11 @@ def check_package(trainer: Any) -> None:
             f"this Trainer comes from {package}, and HookCallback is written for the package lightning: "
             "write `import lightning as L; L.Trainer(...)` and L.LightningModule"
         )
+
+
+def is_sharded(trainer: pl.Trainer) -> bool:
+    """Tell whether each process has only a part of the parameters."""
+    return isinstance(trainer.strategy, (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy))
 
 
 def check_alone(trainer: pl.Trainer, kind: type[pl.Callback]) -> None:

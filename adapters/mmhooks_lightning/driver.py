@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch.distributed as dist
-from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -81,7 +81,7 @@ def _processes(spec: RunSpec) -> dict[str, Any]:
             f"the driver 'lightning' needs as many processes on every node, and the local ranks are {local_ranks}: "
             "start as many on each, or use --driver native"
         )
-    options = {BUFFERS_OPTION: False}
+    options: dict[str, Any] = {BUFFERS_OPTION: False}
     if isinstance(spec.model, DistributedDataParallel):
         options = {name: getattr(spec.model, name) for name in (BUFFERS_OPTION, "find_unused_parameters")}
     strategy = DDPStrategy(cluster_environment=_Launched(a_node), **options)

@@ -18,6 +18,7 @@ from mmhooks.checkpoint import place_for, telling_failures
 from mmhooks.checkpoint.storage import StorageOptions
 from mmhooks.errors import HookError
 from mmhooks.runner import BaseRunner
+from mmhooks_lightning.checks import is_sharded
 from mmhooks_lightning.module import HookedModule
 
 T = TypeVar("T")
@@ -211,7 +212,10 @@ class LightningRunner(BaseRunner):
         A file that a hook saves in the middle of the Trainer's loop also gets counters that are true at that
         point; the Trainer would repeat or skip a step otherwise.
         """
-        checkpoint.update(self.checkpoint_extras(**(self._saving or {})))
+        extras = self.checkpoint_extras(**(self._saving or {}))
+        if is_sharded(self.trainer):
+            del extras["optimizer"]  # this rank's part of it; the Trainer brings the parts together
+        checkpoint.update(extras)
         if isinstance(self.module, HookedModule):
             for name, buffer in self.model.named_buffers():  # those that are not persistent: MMCV's files have them
                 checkpoint["state_dict"].setdefault(name, buffer.detach())

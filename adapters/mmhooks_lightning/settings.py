@@ -6,12 +6,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
-from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import nn
 
 from mmhooks.errors import ConfigError, HookError, ModelError
 from mmhooks.hooks import CheckpointHook, EMAHook, EvalHook, GradientCumulativeOptimizerHook, OptimizerHook
 from mmhooks.runner.base import Workflow
+from mmhooks_lightning.checks import is_sharded
 from mmhooks_lightning.runner import LightningRunner, scaled_gradients
 
 #: What a Trainer takes as max_epochs when nobody says it.
@@ -167,9 +167,9 @@ def check_hooked_module(trainer: pl.Trainer, module: pl.LightningModule) -> None
         )
         raise ConfigError(f"Trainer(gradient_clip_val={clip}) has no effect on a HookedModule: {way}")
     if trainer.gradient_clip_algorithm is not None:
+        algorithm = str(trainer.gradient_clip_algorithm.value)
         raise ConfigError(
-            f"Trainer(gradient_clip_algorithm={str(trainer.gradient_clip_algorithm)!r}) has no effect on a "
-            "HookedModule: leave it out"
+            f"Trainer(gradient_clip_algorithm={algorithm!r}) has no effect on a HookedModule: leave it out"
         )
     if groups != 1:
         raise ConfigError(
@@ -205,13 +205,16 @@ def monitors(trainer: pl.Trainer) -> bool:
 
 def _check_strategy(trainer: pl.Trainer, runner: LightningRunner, hooked: bool) -> None:
     strategy = trainer.strategy
-    if not isinstance(strategy, (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)):
+    on_cpu = trainer.world_size > 1 and strategy.root_device.type == "cpu"
+    if on_cpu and getattr(strategy, "_layer_sync", None) is not None:
+        raise ConfigError("Trainer(sync_batchnorm=True) needs GPUs: leave it out where accelerator='cpu'")
+    if not is_sharded(trainer):
         return
     kind = type(strategy).__name__
     if hooked:
         raise ConfigError(
-            f"the hooks of a HookedModule step, clip and save whole parameters, and {kind} gives each process a part of "
-            "them: write strategy='ddp', or an ordinary LightningModule with a HookCallback"
+            f"the hooks of a HookedModule step, clip and save whole parameters, and {kind} gives each process a part "
+            "of them: write strategy='ddp', or an ordinary LightningModule with a HookCallback"
         )
     for hook in runner.hooks:
         name = type(hook).__name__

@@ -91,19 +91,23 @@ def unwrap_loaders(trainer: pl.Trainer) -> None:
             ]
 
 
-def adopt_reloaded(loop: Any, loaders: list[LazyLoader], endless: bool) -> None:
+def adopt_reloaded(loop: Any, loaders: list[LazyLoader], endless: bool) -> bool:
     """See the loaders that a loop of the Trainer has now; ``reload_dataloaders_every_n_epochs`` brings new ones.
 
     Args:
         loop: the fit loop, or its validation loop.
         loaders: those known so far; changed in place.
         endless: the run is iteration-based: an iterator goes on where the loader is the same.
+
+    Returns:
+        Whether there are new ones.
     """
     combined = loop._combined_loader
     if combined is None or len(combined.flattened) == len(loaders):
-        return
+        return False
     for new in combined.flattened:
         old = next((one for one in loaders if one.source is new.source and one.endless is not None), None)
         if endless and new.endless is None:
             new.endless = IterLoader(new.shown) if old is None else old.endless
     loaders[:] = combined.flattened
+    return True
