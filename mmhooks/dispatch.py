@@ -149,6 +149,10 @@ class Entry:
         self.calls.clear()
 
 
+def _as_it_is(hook: Any) -> Any:
+    return hook
+
+
 class CallTable:
     """For each point, the methods to call; calling a point is one loop over it (`BaseRunner.call_hook`).
 
@@ -168,9 +172,19 @@ class CallTable:
         [<bound method MyHook.before_run ...>]
     """
 
-    def __init__(self, adopt: Callable[[Any], Any] = lambda hook: hook) -> None:
+    def __init__(self, adopt: Callable[[Any], Any] = _as_it_is) -> None:
+        self._adopt = adopt
         self.hooks = HookList(self.rebuild, adopt)
         self.entries: dict[str, Entry] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give the hooks alone: a copy looks their methods up anew."""
+        return {"hooks": list(self.hooks), "adopt": self._adopt}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the hooks."""
+        self.__init__(state["adopt"])  # type: ignore[misc]
+        list.extend(self.hooks, state["hooks"])  # as they are: those that refer to this table are not whole yet
 
     def add(self, hook: Any, priority: Any = "NORMAL") -> None:
         """Register a hook.

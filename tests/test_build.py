@@ -601,11 +601,13 @@ def test_native_loads_and_resumes(base, tmp_path):
         assert value.equal(loaded.model.state_dict()[name])
 
 
-def test_the_lightning_driver_refuses_several_processes(base):
+def test_the_lightning_driver_refuses_nodes_of_several_sizes(base, monkeypatch):
     spec = build_run(base, device="cpu")
-    dist.init_process_group("fake", store=dist.HashStore(), rank=0, world_size=2)
+    dist.init_process_group("fake", store=dist.HashStore(), rank=0, world_size=3)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setattr(dist, "all_gather_object", lambda found, mine: found.__setitem__(slice(None), [0, 1, 0]))
     try:
-        with pytest.raises(ConfigError, match="leave --launcher out, or use --driver native"):
+        with pytest.raises(ConfigError, match="start as many on each, or use --driver native"):
             find_driver("lightning")(spec)
     finally:
         dist.destroy_process_group()

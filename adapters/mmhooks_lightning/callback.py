@@ -11,20 +11,29 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from torch.nn.parallel import DistributedDataParallel
 
-from mmhooks.errors import ConfigError, HookError
+from mmhooks.errors import ConfigError
 from mmhooks.runner.base import Workflow
+from mmhooks.runner.checks import check_length
 from mmhooks.runner.registration import HookRegistration
-from mmhooks_lightning.checks import check_package, check_workflow
+from mmhooks_lightning.checks import check_alone, check_hooks, check_package, check_workflow
 from mmhooks_lightning.files import takes_all
-from mmhooks_lightning.loaders import LazyLoader, lazy, shown
-from mmhooks_lightning.logged import Logged, overrides
+from mmhooks_lightning.loaders import LazyLoader, limited_length, shown
+from mmhooks_lightning.logged import Logged
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimization import Stepping
 from mmhooks_lightning.optimizers import check_schedulers
 from mmhooks_lightning.placing import warn_of_last
 from mmhooks_lightning.progress import validate_now
-from mmhooks_lightning.runner import EpochBasedLightningRunner, IterBasedLightningRunner, LightningRunner
+from mmhooks_lightning.runner import (
+    EpochBasedLightningRunner,
+    ForeignKeys,
+    IterBasedLightningRunner,
+    LightningRunner,
+)
+from mmhooks_lightning.settings import TrainerSettings, check_prediction, fast_dev_run
+from mmhooks_lightning.wrapped_loaders import adopt_reloaded, unwrap_loaders, wrap_loaders
 from mmhooks_lightning.wrapping import CallbackTable
 
 
@@ -75,6 +84,8 @@ class HookCallback(pl.Callback, HookRegistration):
                 "HookCallback(max_iters=...) is for iteration-based runs: add by_epoch=False, or leave it out and "
                 "say max_epochs to the Trainer"
             )
+        if max_iters is not None:
+            max_iters = check_length("HookCallback", "max_iters", max_iters)
         if workflow is not None:
             check_workflow(workflow, by_epoch)
         kind = EpochBasedLightningRunner if by_epoch else IterBasedLightningRunner
@@ -85,11 +96,10 @@ class HookCallback(pl.Callback, HookRegistration):
         self.active = False
         self._stepping = Stepping()
         self._logged = Logged(self.runner)
-        self._changed: dict[str, Any] = {}
+        self._settings = TrainerSettings()
         self._pre_hook: Any = None
         self._reset()
-        for item in hooks:
-            hook, priority = item if isinstance(item, tuple) else (item, "NORMAL")
+        for hook, priority in check_hooks(hooks):
             self.register_hook(hook, priority)
 
     def _reset(self) -> None:
@@ -106,6 +116,8 @@ class HookCallback(pl.Callback, HookRegistration):
         self._first = 0
         self._in_val = 0
         self._modes: dict[Any, bool] = {}
+        self._wrapper: DistributedDataParallel | None = None
+        self._exchanges = True
         self._kept_generators: list[tuple[torch.Generator, torch.Tensor]] = []
 
     def resume(self, checkpoint: str | os.PathLike[str]) -> None:
@@ -133,117 +145,31 @@ class HookCallback(pl.Callback, HookRegistration):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check what cannot work, and set what the run needs."""
         check_package(trainer)
-        if sum(isinstance(callback, HookCallback) for callback in trainer.callbacks) > 1:  # type: ignore[attr-defined]
-            raise HookError(
-                "the Trainer has two HookCallbacks, whose hooks would not know each other's priorities: "
-                "register all hooks on one"
-            )
-        self.runner.attach(trainer, pl_module)
+        check_alone(trainer, HookCallback)
         runner = self.runner
-
-        def pre_hook(*args: Any) -> None:  # a function: with a bound method, a copy of the model would copy the runner
-            runner.drop_foreign_keys(*args)
-
-        self._pre_hook = runner.model.register_load_state_dict_pre_hook(pre_hook)  # type: ignore[no-untyped-call]
-        vars(trainer.strategy).pop("load_checkpoint", None)
-        trainer.strategy.load_checkpoint = takes_all(trainer.strategy.load_checkpoint, runner.model)  # type: ignore[method-assign, assignment]
+        runner.attach(trainer, pl_module)
+        self._pre_hook = runner.model.register_load_state_dict_pre_hook(ForeignKeys(runner))  # type: ignore[no-untyped-call]
+        strategy: Any = trainer.strategy
+        vars(strategy).pop("load_checkpoint", None)
+        strategy.load_checkpoint = takes_all(strategy.load_checkpoint, runner.model)
+        if stage == "predict":
+            check_prediction(pl_module, runner.model)
         if stage == "fit":
             self._set_up_fit(trainer, pl_module)
         self.call_table.set_up(self, trainer, pl_module, stage)
 
     def _set_up_fit(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._reset()
+        runner = self.runner
         if isinstance(pl_module, HookedModule):
             pl_module._bridge = self
         else:
-            self._stepping.take_over(self.runner, trainer, pl_module)
+            self._stepping.take_over(runner, trainer, pl_module)
         self._logged.attach(trainer, pl_module, self._end_val_epoch)
-        self._set_limits(trainer, pl_module)
-        self._set_validation(trainer, pl_module)
-        self._wrap_loaders(trainer, pl_module)
-
-    def _set_limits(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.by_epoch:
-            return
-        if self.runner.max_iters is None:
-            raise ConfigError("how long to train? Give HookCallback(by_epoch=False, max_iters=N)")
-        loop = trainer.fit_loop
-        if loop.min_epochs or loop.epoch_loop.min_steps:
-            raise ConfigError(
-                "Trainer(min_epochs=...) and Trainer(min_steps=...) would keep an iteration-based run from ending at "
-                "max_iters: leave them out"
-            )
-        if loop.max_epochs == 1000:  # what the Trainer takes when nobody says max_epochs
-            loop.max_epochs = -1
-
-    def _set_validation(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let the workflow say when the Trainer validates; an ordinary module without one keeps its settings."""
-        if self.workflow is None and not isinstance(pl_module, HookedModule):
-            return
-        loader = trainer.enable_validation
-        every = trainer.check_val_every_n_epoch
-        if self.workflow is not None:
-            self._flow = self.workflow
-        elif self.by_epoch:
-            self._flow = [("train", every or 1), ("val", 1)] if loader else [("train", 1)]
-        elif loader:
-            raise ConfigError(
-                "an iteration-based run with a val loader must say how often to validate: "
-                "HookCallback(..., workflow=[('train', 1000), ('val', 50)])"
-            )
-        name = type(pl_module).__name__
-        if len(self._flow) == 1:
-            if loader:  # the workflow does not want it
-                self._change(trainer, "limit_val_batches", 0)
-            return
-        if not loader:
-            has_step = overrides(pl_module, "validation_step")
-            raise ConfigError(
-                f"the workflow {self._flow} validates, but "
-                + ("the Trainer has no val loader: pass one to fit" if has_step else f"{name} has no validation_step")
-            )
-        if not hasattr(self.runner.model, "val_step") and isinstance(pl_module, HookedModule):
-            raise ConfigError(f"the workflow {self._flow} validates, but {self.runner.model_name} has no val_step")
-        k = self._flow[0][1]
-        time_based = getattr(trainer, "_val_check_time_interval", None) is not None
-        if trainer.val_check_interval != 1.0 or time_based or every not in (1, None, k):
-            raise ConfigError(
-                f"the workflow {self._flow} says when to validate: leave val_check_interval and "
-                "check_val_every_n_epoch out of the Trainer"
-            )
-        self._validates = True
-        # None: callbacks that monitor look after each validation, since not every epoch has one
-        self._change(trainer, "check_val_every_n_epoch", 1 if self.by_epoch and k == 1 else None)
-
-    def _change(self, trainer: pl.Trainer, setting: str, value: Any) -> None:
-        """Change a setting of the Trainer until the fit is over."""
-        self._changed[setting] = getattr(trainer, setting)
-        setattr(trainer, setting, value)
-
-    def _wrap_loaders(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        strategy: Any = trainer.strategy
-        self._unwrap_loaders(trainer)
-        process = strategy.process_dataloader
+        self._flow = self._settings.prepare(trainer, runner, self.workflow, pl_module)
+        self._validates = len(self._flow) > 1
         hooked = isinstance(pl_module, HookedModule)
-        sampler_is_ours = not trainer._accelerator_connector.use_distributed_sampler or trainer.world_size == 1
-
-        def process_dataloader(loader: object) -> object:
-            wrapped = lazy(process(loader), hide_sampler=hooked and sampler_is_ours)
-            if trainer.training:
-                self._train_loaders.append(wrapped)
-                if not self.by_epoch and not wrapped.is_sized:
-                    wrapped.length = self.runner.max_iters  # one pass that lasts for the whole run
-            else:
-                self._val_loaders.append(wrapped)
-                if not self.by_epoch and self._validates:
-                    wrapped.length = self._flow[1][1]  # a flow may be longer than a pass
-            return wrapped
-
-        # after the Trainer has put its sampler in, whatever the loader comes from
-        strategy.process_dataloader = process_dataloader
-
-    def _unwrap_loaders(self, trainer: pl.Trainer) -> None:
-        vars(trainer.strategy).pop("process_dataloader", None)
+        wrap_loaders(trainer, runner, self._flow, hooked, self._train_loaders, self._val_loaders)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the Trainer and the module as they were."""
@@ -256,17 +182,16 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _leave(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.active = False
+        self._wrapper = None
         self._logged.leave()
         self._stepping.give_back(self.runner)
         self.runner.leave()
         self.call_table.leave(self)
         if self._pre_hook is not None:
             self._pre_hook.remove()
-        self._unwrap_loaders(trainer)
+        unwrap_loaders(trainer)
         vars(trainer.strategy).pop("load_checkpoint", None)
-        for setting, value in self._changed.items():
-            setattr(trainer, setting, value)
-        self._changed = {}
+        self._settings.restore()
         if isinstance(pl_module, HookedModule):
             pl_module._bridge = None
 
@@ -290,6 +215,9 @@ class HookCallback(pl.Callback, HookRegistration):
         self._check_start(trainer, pl_module)
         self._modes = {module: module.training for module in pl_module.modules()}
         self.active = True
+        wrapper = trainer.strategy.model
+        if isinstance(pl_module, HookedModule) and isinstance(wrapper, DistributedDataParallel):
+            self._wrapper = wrapper
         self._batches = trainer.fit_loop.max_batches
         runner.data_loader = shown(self._train_loaders, trainer, self._batches)
         self._set_max_iters(trainer)
@@ -324,8 +252,16 @@ class HookCallback(pl.Callback, HookRegistration):
         runner = self.runner
         taken, runner._taken = [*runner._taken, (0, 0), (0, 0)], []
         self._first = taken[0][1]
-        loaders = [*self._train_loaders[:1], *(self._val_loaders[:1] if self._validates else ())]
-        runner._loaders = [loader.make_endless(*at) for loader, at in zip(loaders, taken, strict=False)]
+        for loader, at in zip(self._endless_loaders(), taken, strict=False):
+            loader.make_endless(*at)
+        self._note_endless()
+
+    def _endless_loaders(self) -> list[LazyLoader]:
+        return [*self._train_loaders[:1], *(self._val_loaders[:1] if self._validates else ())]
+
+    def _note_endless(self) -> None:
+        if not self.by_epoch:  # for the files
+            self.runner._loaders = [loader.endless for loader in self._endless_loaders()]
 
     def _is_over(self) -> bool:
         runner = self.runner
@@ -336,8 +272,12 @@ class HookCallback(pl.Callback, HookRegistration):
         runner = self.runner
         batches = trainer.num_training_batches
         if isinstance(pl_module, HookedModule):
-            if len(self._train_loaders) > 1:
-                raise ConfigError("a HookedModule trains on one train loader; combine the data sets into one")
+            for mode, loaders in (("train", self._train_loaders), ("val", self._val_loaders)):
+                if len(loaders) > 1:
+                    raise ConfigError(
+                        f"a HookedModule has one {mode} loader, not {len(loaders)}: combine the data sets into one, "
+                        "torch.utils.data.ConcatDataset([...])"
+                    )
             if self.by_epoch and batches == float("inf"):
                 raise ConfigError(
                     "this train loader has no length, so an epoch of it has no end: train by iterations with "
@@ -353,14 +293,17 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """before_train_epoch of an epoch-based run."""
-        if trainer.fit_loop.max_batches != self._shortened:  # the Trainer has another loader, perhaps
+        new = adopt_reloaded(trainer.fit_loop, self._train_loaders, endless=not self.by_epoch)
+        if new or trainer.fit_loop.max_batches != self._shortened:  # somebody else has set it
             self._batches, self._shortened = trainer.fit_loop.max_batches, None
+            self._note_endless()
         batches = self._batches
         if self.by_epoch:
             self._open_epoch(trainer, pl_module)
             for loader in self._train_loaders[:1]:
                 loader.skip = self._first
-                batches = self._batches if loader.override is None else len(loader.override)
+                if loader.override is not None:
+                    batches = limited_length(len(loader.override), trainer.limit_train_batches)
         elif not isinstance(pl_module, HookedModule) or self._first >= batches:
             self._first = 0
         if self._first or batches != self._batches:
@@ -426,6 +369,8 @@ class HookCallback(pl.Callback, HookRegistration):
                 runner.inner_iter, runner._flow = 0, (0, 0)
         runner.data_batch = batch
         runner.call_hook("before_train_iter")
+        if self._wrapper is not None:
+            self._exchanges = self._wrapper.require_backward_grad_sync
 
     def after_train_iter(self, module: HookedModule) -> None:
         """after_train_iter, called from the training step of a `HookedModule`."""
@@ -449,12 +394,16 @@ class HookCallback(pl.Callback, HookRegistration):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """after_train_iter of an ordinary module; after_train_epoch when this was the last batch."""
+        if self._wrapper is not None:
+            # with manual optimization the Trainer leaves it off, and the buffers of the ranks would drift apart
+            self._wrapper.require_forward_param_sync = self._exchanges
         if not isinstance(pl_module, HookedModule):
             self._logged.record(outputs, batch, "training_step", pl_module.automatic_optimization)
             self._finish_iter()
         if not self.by_epoch:
             self._stop_at_max_iters(trainer)
-            self._validate_next(trainer, self._in_flow == 0)
+            tries_all = fast_dev_run(trainer) and trainer.is_last_batch
+            self._validate_next(trainer, self._in_flow == 0 or tries_all)
             return
         stops = trainer.should_stop and trainer.fit_loop._can_stop_early
         if trainer.is_last_batch or stops:
@@ -498,6 +447,8 @@ class HookCallback(pl.Callback, HookRegistration):
         self._first = 0
         if self.runner._phase == "open" and self.by_epoch:
             self._close_epoch()
+        if trainer.world_size > 1:  # a hook may have decided it by what one rank alone knows, an evaluation perhaps
+            trainer.should_stop = trainer.strategy.reduce_boolean_decision(trainer.should_stop, all=False)
         self._logged.share()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -526,22 +477,33 @@ class HookCallback(pl.Callback, HookRegistration):
 
     # val points -------------------------------------------------------------------------------------------
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """after_train_epoch, where a later callback has ended the epoch early: max_time does so."""
+        is_open = self.active and self.by_epoch and self.runner._phase == "open"
+        if is_open and trainer.should_stop and trainer.fit_loop._can_stop_early:
+            with torch.enable_grad():
+                self._train_mode(pl_module)
+                self._close_epoch()
+            pl_module.eval()
+
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """before_val_epoch of an epoch-based run."""
         if not self.active:
             return
         runner = self.runner
+        endless = not self.by_epoch and self._validates
+        if adopt_reloaded(trainer.fit_loop.epoch_loop.val_loop, self._val_loaders, endless):
+            self._note_endless()
         runner.mode = "val"
         self._in_val = 0
         if self._validates:
             runner._flow = (1, 0)
-        if self._val_loaders:
-            endless = self._val_loaders[0].endless
-            runner.data_loader = self._val_loaders[0].source if endless is None else endless
+        for loader in self._val_loaders[:1]:
+            runner.data_loader = loader.shown if loader.endless is None else loader.endless
         if self.by_epoch:
             self._logged.val_begins()
             runner.call_hook("before_val_epoch")
-            if self._val_loaders and runner.data_loader is not self._val_loaders[0].source:
+            if self._val_loaders and runner.data_loader is not self._val_loaders[0].shown:
                 self._val_loaders[0].override = runner.data_loader
         self._logged.val_has_begun()
 
@@ -554,7 +516,7 @@ class HookCallback(pl.Callback, HookRegistration):
         runner = self.runner
         runner.inner_iter = self._in_val
         if dataloader_idx:
-            runner.data_loader = self._val_loaders[dataloader_idx].source
+            runner.data_loader = self._val_loaders[dataloader_idx].shown
         runner.data_batch = batch
         runner.call_hook("before_val_iter")
 

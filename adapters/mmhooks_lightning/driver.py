@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
+import torch.distributed as dist
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from mmhooks.checkpoint import load_checkpoint
-from mmhooks.distributed import get_dist_info
+from mmhooks.distributed import get_dist_info, unwrap
+from mmhooks.distributed.wrappers import BUFFERS_OPTION
 from mmhooks.errors import ConfigError
 from mmhooks.runner import BaseRunner
 from mmhooks_lightning.callback import HookCallback
@@ -18,19 +24,19 @@ if TYPE_CHECKING:
 
 
 def lightning(spec: RunSpec) -> BaseRunner:
-    """Train what a config says with a Trainer.
+    """Train what a config says with a Trainer, in as many processes as a launcher started.
 
     Args:
-        spec: the run.
+        spec: the run. In several processes the Trainer's own DistributedDataParallel takes the place of the model's.
 
     Returns:
         The runner that the hooks saw, at the end of the run.
 
     Raises:
-        ConfigError: one process of several that a launcher started.
+        ConfigError: nodes with different numbers of processes.
     """
-    if get_dist_info()[1] > 1:
-        raise ConfigError("the driver 'lightning' trains in one process: leave --launcher out, or use --driver native")
+    processes = _processes(spec)
+    spec.model = unwrap(spec.model)  # the other wrapper is let go before the Trainer makes its own
     bridge = HookCallback(
         work_dir=spec.work_dir,
         by_epoch=spec.by_epoch,
@@ -48,7 +54,6 @@ def lightning(spec: RunSpec) -> BaseRunner:
     trainer = pl.Trainer(
         max_epochs=spec.max_epochs if spec.by_epoch else -1,
         accelerator="cpu" if spec.device.type == "cpu" else "auto",
-        devices=1,
         callbacks=[bridge],
         logger=False,
         enable_checkpointing=False,
@@ -56,7 +61,40 @@ def lightning(spec: RunSpec) -> BaseRunner:
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        **processes,
     )
     loaders = dict(zip((mode for mode, _ in spec.workflow), spec.loaders, strict=True))
     trainer.fit(HookedModule(spec.model, spec.optimizer), loaders["train"], loaders.get("val"))
     return bridge.runner
+
+
+def _processes(spec: RunSpec) -> dict[str, Any]:
+    """Say to a Trainer which processes there are, and how they exchange gradients."""
+    world_size = get_dist_info()[1]
+    if world_size == 1:
+        return {"devices": 1}
+    local_ranks: list[Any] = [None] * world_size
+    dist.all_gather_object(local_ranks, int(os.environ["LOCAL_RANK"]))
+    a_node = max(local_ranks) + 1
+    if sorted(local_ranks) != sorted([*range(a_node)] * (world_size // a_node)):
+        raise ConfigError(
+            f"the driver 'lightning' needs as many processes on every node, and the local ranks are {local_ranks}: "
+            "start as many on each, or use --driver native"
+        )
+    options: dict[str, Any] = {BUFFERS_OPTION: False}
+    if isinstance(spec.model, DistributedDataParallel):
+        options = {name: getattr(spec.model, name) for name in (BUFFERS_OPTION, "find_unused_parameters")}
+    strategy = DDPStrategy(cluster_environment=_Launched(a_node), **options)
+    return {"devices": a_node, "num_nodes": world_size // a_node, "strategy": strategy}
+
+
+class _Launched(TorchElasticEnvironment):
+    """The processes of any launcher: `mmhooks.distributed.init_dist` has set the variables that torchrun sets."""
+
+    def __init__(self, a_node: int) -> None:
+        super().__init__()
+        self._a_node = a_node
+
+    def node_rank(self) -> int:
+        """Tell which node this is; not all launchers say it."""
+        return self.global_rank() // self._a_node

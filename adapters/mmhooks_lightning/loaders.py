@@ -31,10 +31,12 @@ class LazyLoader:
         length: what the Trainer is told in place of the loader's own length.
         skip: batches to pass over when the next iterator is made: a resumed run has trained on them.
         restored: the source has been given its position, so that its next iterator passes over them itself.
+        shown: the loader that hooks see: the source, or a `LimitedLoader` over it.
     """
 
     def __init__(self, source: Any, hide_sampler: bool) -> None:
         self.source = source
+        self.shown = source
         self.override: Any = None
         self.endless: IterLoader | None = None
         self.length: int | None = None
@@ -72,6 +74,19 @@ class LazyLoader:
         """The loader of this epoch."""
         return self.source if self.override is None else self.override
 
+    def limit_to(self, limit: float) -> None:
+        """Let hooks see a loader that ends where the Trainer stops to take batches.
+
+        Args:
+            limit: a number of batches, or 1.0 or less: a part of all.
+        """
+        if self.is_sized:
+            length = limited_length(len(self.source), limit)
+            if length < len(self.source):
+                self.shown = LimitedLoader(self.source, length)
+        elif isinstance(limit, int):
+            self.shown = LimitedLoader(self.source, limit)
+
     @property
     def is_sized(self) -> bool:
         """Whether the source knows its length: a DataLoader over an iterable data set has the method, and it fails."""
@@ -100,7 +115,7 @@ class LazyLoader:
 
     def make_endless(self, epoch: int, taken: int) -> IterLoader:
         """Let an iteration-based run take its batches, from a place in a pass on."""
-        self.endless = IterLoader(self.source, epoch, 0 if self.restored else taken)
+        self.endless = IterLoader(self.shown, epoch, 0 if self.restored else taken)
         self.endless.taken, self.restored = taken, False
         return self.endless
 
@@ -109,6 +124,40 @@ class LazyLoader:
         holders = [self.source, getattr(self.source, "sampler", None), getattr(self.source, "batch_sampler", None)]
         found = [getattr(holder, "generator", None) for holder in holders]
         return [generator for generator in found if isinstance(generator, torch.Generator)]
+
+
+def limited_length(length: int, limit: float) -> int:
+    """Give the number of batches that a Trainer takes from a loader.
+
+    Args:
+        length: of the loader.
+        limit: a number of batches, or 1.0 or less: a part of all.
+    """
+    return min(length, limit) if isinstance(limit, int) else int(length * limit)
+
+
+class LimitedLoader:
+    """The first batches of a loader.
+
+    Args:
+        source: the loader.
+        limit: how many batches.
+    """
+
+    def __init__(self, source: Any, limit: int) -> None:
+        self.source = source
+        self.limit = limit
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self.source, self.limit)
+
+    def __len__(self) -> int:
+        return self.limit
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "source":  # while it is being copied, it has none yet
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.source, name)
 
 
 class StatefulLazyLoader(LazyLoader):
@@ -131,18 +180,18 @@ def lazy(source: Any, hide_sampler: bool) -> LazyLoader:
 
 
 class TrainLoaders:
-    """What hooks see of several train loaders, or of one that is not used up: as many batches as an epoch has.
+    """What hooks see of several train loaders: as many batches as an epoch has.
 
     Other attributes are those of the first loader.
 
     Args:
-        sources: the user's loader, or what the Trainer combines.
+        combined: what the Trainer combines.
         batches: the length of an epoch.
         first: the first loader.
     """
 
-    def __init__(self, sources: Any, batches: int, first: Any) -> None:
-        self.sources = sources
+    def __init__(self, combined: CombinedLoader, batches: int, first: Any) -> None:
+        self.combined = combined
         self._batches = batches
         self._first = first
 
@@ -150,9 +199,7 @@ class TrainLoaders:
         return self._batches
 
     def __iter__(self) -> Iterator[Any]:
-        if isinstance(self.sources, CombinedLoader):
-            return (batch for batch, _, _ in islice(self.sources, self._batches))
-        return islice(self.sources, self._batches)
+        return (batch for batch, _, _ in islice(self.combined, self._batches))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -173,13 +220,11 @@ def shown(loaders: list[LazyLoader], trainer: pl.Trainer, batches: float) -> Any
     """
     if not loaders:
         return None
-    source = loaders[0].source
     combined = trainer.fit_loop._combined_loader
     if len(loaders) == 1 or combined is None:
-        whole = not loaders[0].is_sized or len(source) == batches or batches == float("inf")
-        return source if whole else TrainLoaders(source, int(batches), source)
+        return loaders[0].shown
     sources = apply_to_collection(combined.iterables, LazyLoader, lambda loader: loader.source)
-    return TrainLoaders(CombinedLoader(sources, combined._mode), int(batches), source)
+    return TrainLoaders(CombinedLoader(sources, combined._mode), int(batches), loaders[0].source)
 
 
 class _LazyIterator:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.plugins import DoublePrecision, HalfPrecision, MixedPrecision
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
+from torch._dynamo import OptimizedModule
 from torch.optim import Optimizer
 
 from mmhooks.distributed import mover, unpacked
@@ -31,7 +32,8 @@ class HookedModule(pl.LightningModule):
     precision. A checkpoint holds the model's own key names, as a native runner's does.
 
     Args:
-        model: a module with ``train_step(data, optimizer, **kwargs)``, and ``val_step`` for validation.
+        model: a module with ``train_step(data, optimizer, **kwargs)``, and ``val_step`` for validation. Of a model
+            that comes from ``torch.compile``, the calls in these (``self(...)``) are compiled, the hooks never.
         optimizer: an optimizer over the model's parameters, a ``dict(type="SGD", lr=0.1)``, a callable that
             makes one from the model, or a dict of either by name.
         step_kwargs: more keyword arguments for ``train_step``.
@@ -49,6 +51,7 @@ class HookedModule(pl.LightningModule):
         self, model: nn.Module, optimizer: OptimizerSource = None, step_kwargs: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
+        model = _compiled_in_place(model)
         check_model(model)
         self.automatic_optimization = False
         self.model = model
@@ -59,10 +62,6 @@ class HookedModule(pl.LightningModule):
         # hooks on the state dict, not overridden methods: those would break nesting and weight averaging
         self.register_state_dict_post_hook(_own_names)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_module_names)  # type: ignore[no-untyped-call]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the bridge out of copies, which a callback makes to average weights, say."""
-        return {**super().__getstate__(), "_bridge": None}
 
     def configure_optimizers(self) -> Any:
         """Build or hand over the optimizers."""
@@ -88,22 +87,14 @@ class HookedModule(pl.LightningModule):
         if trainer.state.fn != TrainerFn.FITTING:
             return []
         from mmhooks_lightning.callback import HookCallback
+        from mmhooks_lightning.settings import check_hooked_module
 
         if not any(isinstance(callback, HookCallback) for callback in trainer.callbacks):  # type: ignore[attr-defined]
             raise HookError(
                 "a HookedModule needs a HookCallback, whose hooks step the optimizer: "
                 "L.Trainer(callbacks=[HookCallback([OptimizerHook()])])"
             )
-        if trainer.gradient_clip_val:
-            raise ConfigError(
-                f"Trainer(gradient_clip_val={trainer.gradient_clip_val}) has no effect on a HookedModule: "
-                f"clip with OptimizerHook(grad_clip=dict(max_norm={trainer.gradient_clip_val}))"
-            )
-        if trainer.accumulate_grad_batches != 1:
-            raise ConfigError(
-                f"Trainer(accumulate_grad_batches={trainer.accumulate_grad_batches}) has no effect on a HookedModule: "
-                f"use GradientCumulativeOptimizerHook(cumulative_iters={trainer.accumulate_grad_batches})"
-            )
+        check_hooked_module(trainer, self)
         return []
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -131,7 +122,11 @@ class HookedModule(pl.LightningModule):
         if bridge is not None and in_run:
             bridge.runner._record(outputs, "val_step")
         elif not self.trainer.sanity_checking:
-            self.log_dict(dict(outputs.get("log_vars", {})), batch_size=outputs.get("num_samples"))
+            self.log_dict(dict(outputs.get("log_vars", {})), batch_size=outputs.get("num_samples"), sync_dist=True)
+
+    def predict_step(self, batch: Any, batch_idx: int = 0, dataloader_idx: int = 0) -> Any:
+        """Call the model."""
+        return self.model(unpacked(batch))
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Measure as `validation_step` does."""
@@ -156,10 +151,36 @@ class HookedModule(pl.LightningModule):
             self.model.train()
 
     def without_autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Give a context in which hooks run in full precision while the Trainer's precision autocasts."""
-        if isinstance(self.trainer.precision_plugin, MixedPrecision):
+        """Give a context in which hooks make and compute tensors as elsewhere, whatever the Trainer's precision."""
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, MixedPrecision):
             return torch.autocast(self.device.type, enabled=False)
+        if isinstance(plugin, (DoublePrecision, HalfPrecision)):
+            return _default_dtype(torch.float32)
         return contextlib.nullcontext()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the fit out: a copy of the module is in none."""
+        return {**super().__getstate__(), "_bridge": None}
+
+
+@contextlib.contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _compiled_in_place(model: nn.Module) -> nn.Module:
+    """Give the user's own model where ``torch.compile`` has wrapped it, and let its calls be the compiled ones."""
+    while isinstance(model, OptimizedModule):
+        inner: Any = model._orig_mod
+        inner._compiled_call_impl = model.dynamo_ctx(inner._call_impl)
+        model = inner
+    return model
 
 
 def _own_names(module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: Any) -> None:

@@ -8,6 +8,25 @@ from typing import Any
 
 import torch
 
+from mmhooks.errors import ModelError
+
+
+class MissingOutput(ModelError, KeyError):
+    """A value that a hook wants and that the module's step has not returned."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message
+        return str(self.args[0])
+
+
+class Outputs(dict[str, Any]):
+    """What an ordinary module's step returned, as ``runner.outputs``."""
+
+    def __missing__(self, key: str) -> Any:
+        raise MissingOutput(
+            f"a hook reads runner.outputs[{key!r}], which the step of this LightningModule has not returned; it has "
+            f"{', '.join(map(repr, self))}. Return it: dict(loss=loss, {key}=...)"
+        )
+
 
 def ordinary_outputs(outputs: Any, batch: Any, automatic: bool = True) -> dict[str, Any]:
     """Spell what an ordinary module's step returned as an MMCV-style model would.
@@ -19,7 +38,7 @@ def ordinary_outputs(outputs: Any, batch: Any, automatic: bool = True) -> dict[s
     """
     if isinstance(outputs, torch.Tensor):
         outputs = {"loss": outputs}
-    found = dict(outputs) if isinstance(outputs, Mapping) else {}
+    found = Outputs(outputs if isinstance(outputs, Mapping) else {})
     if automatic:
         found.setdefault("loss", None)
     found.setdefault("num_samples", batch_size_of(batch))

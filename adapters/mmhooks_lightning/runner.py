@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from mmhooks.checkpoint.storage import StorageOptions
 from mmhooks.errors import HookError
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook
 from mmhooks.runner import BaseRunner
+from mmhooks_lightning.checks import is_sharded
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimizers import as_hooks_see_them
 from mmhooks_lightning.progress import move_progress, settle_progress, settle_step
@@ -57,6 +59,7 @@ class LightningRunner(BaseRunner):
         self.optimizer: Any = None
         self.max_iters = max_iters
         self._trainer: pl.Trainer | None = None
+        self._given = (self.work_dir, self.meta)
         self._pending_resume: str | os.PathLike[str] | None = None
         self._saving: dict[str, Any] | None = None
         self._file: Mapping[str, Any] | None = None
@@ -87,8 +90,16 @@ class LightningRunner(BaseRunner):
         self.trainer.fit_loop.max_epochs = -1 if limit is None else limit
 
     def attach(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Take the model of a fit; the optimizers follow when the Trainer has set them up."""
+        """Take the model of a fit; the optimizers follow when the Trainer has set them up.
+
+        Under another Trainer the run begins anew, with the work_dir and the meta that were given.
+        """
+        if self._trainer is None:
+            self._given = (self.work_dir, copy.deepcopy(self.meta))
+        elif self._trainer is not trainer:
+            self.work_dir, self.meta = self._given[0], copy.deepcopy(self._given[1])
         self._trainer = trainer
+        self._hook_states = {}
         self._unclaimed = {}  # what an earlier fit or test has left belongs to its file
         self.model = module.model if isinstance(module, HookedModule) else module
 
@@ -145,10 +156,7 @@ class LightningRunner(BaseRunner):
     def clip_grads(self, parameters: Iterable[nn.Parameter], **grad_clip: Any) -> torch.Tensor | None:
         """Clip as a native runner does; refused where a scaler has made the gradients larger."""
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
-            raise HookError(
-                f"grad_clip under Trainer(precision={self.trainer.precision!r}) would clip scaled gradients: "
-                "use precision='bf16-mixed' or '32-true', or leave grad_clip out"
-            )
+            raise scaled_gradients(self.trainer.precision)
         return super().clip_grads(parameters, **grad_clip)
 
     def check_amp(self, hook: str, scales: bool) -> None:
@@ -194,9 +202,31 @@ class LightningRunner(BaseRunner):
         return self.trainer.strategy.broadcast(value)
 
     def stop(self, reason: str) -> None:
-        """End the run after the current iteration, by ``trainer.should_stop``."""
+        """End the run after the current iteration, by ``trainer.should_stop``; not before a ``min_epochs``."""
         super().stop(reason)
         self.trainer.should_stop = True
+        loop = self.trainer.fit_loop
+        if not loop._can_stop_early:
+            self.logger.info(
+                "Trainer(min_epochs=%s, min_steps=%s) keeps the run going until then", loop.min_epochs, loop.min_steps
+            )
+
+    @property
+    def stop_reason(self) -> str | None:  # whoever tells the Trainer to stop
+        """Why the run ends after the current iteration; None when it goes on, or has come to its length."""
+        trainer = self._trainer
+        if trainer is None or not trainer.should_stop or self._is_complete():
+            return self._reason
+        if not trainer.fit_loop._can_stop_early:
+            return None
+        return self._reason or "trainer.should_stop"
+
+    @stop_reason.setter
+    def stop_reason(self, reason: str | None) -> None:
+        self._reason = reason
+
+    def _is_complete(self) -> bool:
+        return not self.by_epoch and self.max_iters is not None and self.iter >= self.max_iters
 
     # checkpoints ------------------------------------------------------------------------------------------
 
@@ -228,7 +258,10 @@ class LightningRunner(BaseRunner):
         A file that a hook saves in the middle of the Trainer's loop also gets counters that are true at that
         point; the Trainer would repeat or skip a step otherwise.
         """
-        checkpoint.update(self.checkpoint_extras(**(self._saving or {})))
+        extras = self.checkpoint_extras(**(self._saving or {}))
+        if is_sharded(self.trainer):
+            del extras["optimizer"]  # this rank's part of it; the Trainer brings the parts together
+        checkpoint.update(extras)
         if isinstance(self.module, HookedModule):
             for name, buffer in self.model.named_buffers():  # those that are not persistent: MMCV's files have them
                 checkpoint["state_dict"].setdefault(name, buffer.detach())
@@ -288,6 +321,40 @@ class LightningRunner(BaseRunner):
         """How many iterations a step takes; a native file does not count steps."""
         found = (one.cumulative_iters for one in self.hooks if isinstance(one, GradientCumulativeOptimizerHook))
         return next(found, 1)
+
+
+class ForeignKeys:
+    """Calls `LightningRunner.drop_foreign_keys` before a module loads a state dict; a copy of the module has no run.
+
+    Args:
+        runner: the runner.
+    """
+
+    def __init__(self, runner: LightningRunner) -> None:
+        self._runner = runner
+
+    def __call__(self, *args: Any) -> None:
+        """Take the keys out."""
+        self._runner.drop_foreign_keys(*args)
+
+    def __reduce__(self) -> Any:
+        return _idle, ()
+
+
+def _idle() -> Any:
+    return _keep_all
+
+
+def _keep_all(*args: Any) -> None:
+    """Stand in for a `ForeignKeys` in a copy."""
+
+
+def scaled_gradients(precision: Any) -> HookError:
+    """Say that the norm of scaled gradients is not that of the gradients."""
+    return HookError(
+        f"grad_clip under Trainer(precision={precision!r}) would clip scaled gradients: "
+        "use precision='bf16-mixed' or '32-true', or leave grad_clip out"
+    )
 
 
 class EpochBasedLightningRunner(LightningRunner):

@@ -28,9 +28,10 @@ def unwrap(module: nn.Module) -> nn.Module:
     return module
 
 
-# newer releases of PyTorch have the second name, under which the buffers are still equal at the start as in older ones
+# newer releases of PyTorch have the first name, under which the buffers are still equal at the start as in older ones
 _OPTIONS = inspect.signature(nn.parallel.DistributedDataParallel.__init__).parameters
-_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers"
+#: The argument of DistributedDataParallel that lets each forward take the buffers of rank 0.
+BUFFERS_OPTION = "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers"
 
 
 class MMDistributedDataParallel(nn.parallel.DistributedDataParallel):
@@ -53,7 +54,7 @@ class MMDistributedDataParallel(nn.parallel.DistributedDataParallel):
     """
 
     def __init__(self, module: nn.Module, *args: Any, broadcast_buffers: bool = True, **kwargs: Any) -> None:
-        kwargs.setdefault(_BUFFERS, broadcast_buffers)
+        kwargs.setdefault(BUFFERS_OPTION, broadcast_buffers)
         super().__init__(module, *args, **kwargs)
         self._home = device_of(self.module)
 

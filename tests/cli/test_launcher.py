@@ -176,6 +176,24 @@ def test_only_rank_0_writes(trained, folders):
     assert trained[1] == ""
 
 
+def test_the_lightning_driver_trains_as_the_native_one(trained, folders, tmp_path):
+    ranks = [tmp_path / "0", tmp_path / "1"]
+    for folder in ranks:
+        folder.mkdir()
+        (folder / "launched_project.py").write_text(PROJECT)
+        (folder / "config.py").write_text(CONFIG)
+    words = ("train", "config.py", "--driver", "lightning", "--work-dir", "work", "--launcher", "pytorch")
+    printed = run_ranks(ranks, "-m", "mmhooks", *words)
+    assert "Trained for 3 epochs" in printed[0]
+    assert work(ranks[1]) == ["config.py", "launched_project.py"]
+    files = [name for name in work(folders[0]) if name.endswith(".pth")]
+    assert [name for name in work(ranks[0]) if name.endswith(".pth")] == files
+    for name in files:
+        native, bridge = (read_checkpoint(folder / "work" / name)["state_dict"] for folder in (folders[0], ranks[0]))
+        assert native.keys() == bridge.keys()
+        assert all(native[key].equal(bridge[key]) for key in native), name
+
+
 @pytest.fixture
 def alone(folders, monkeypatch, project):
     """Call the command here, as the only process of a launcher."""

@@ -3,19 +3,14 @@
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch.utils.data import DataLoader, IterableDataset
 
 from mmhooks import (
     CheckpointHook,
-    ConfigError,
     EMAHook,
     EpochBasedRunner,
     GradientCumulativeOptimizerHook,
     Hook,
-    HookError,
-    ModelError,
     OptimizerHook,
-    RegistryError,
     StepLrUpdaterHook,
 )
 from mmhooks_lightning import HookCallback, HookedModule
@@ -113,99 +108,6 @@ def test_optimizer_hooks_become_trainer_settings(kit):
     assert callback.runner.hooks == [stepping, look]
 
 
-@pytest.mark.parametrize(
-    ("hook", "module", "settings", "says"),
-    [
-        (lambda: OptimizerHook({"max_norm": 1, "norm_type": 1}), {}, {}, "2-norm"),
-        (lambda: GradientCumulativeOptimizerHook(2), {}, {}, "not a multiple of cumulative_iters=2"),
-        (lambda: OptimizerHook({"max_norm": 1}), {}, {"gradient_clip_val": 2}, "contradict"),
-        (OptimizerHook, {"manual": True}, {}, "steps its optimizers itself"),
-        (lambda: StepLrUpdaterHook(step=1), {"scheduler": True}, {}, "would both set the lr"),
-    ],
-)
-def test_what_has_no_equal_is_refused(kit, hook, module, settings, says):
-    with pytest.raises((ConfigError, HookError), match=says):
-        kit.trainer(HookCallback([hook()], logger=kit.logger), **settings).fit(kit.Lit(**module), kit.loader)
-
-
-def test_misuse_of_the_pair(kit):
-    model = kit.Model()
-    with pytest.raises(HookError, match="needs a HookCallback"):
-        kit.trainer().fit(HookedModule(model, sgd(model)), kit.loader)
-    with pytest.raises(HookError, match="two HookCallbacks"):
-        kit.trainer(HookCallback(), HookCallback()).fit(kit.Lit(), kit.loader)
-    with pytest.raises(ModelError, match="has no train_step"):
-        HookedModule(torch.nn.Linear(1, 1))
-    with pytest.raises(RegistryError, match="'EMAHook'"):
-        HookCallback([{"type": "EMAHok"}])
-    both = HookCallback([OptimizerHook(), GradientCumulativeOptimizerHook()], logger=kit.logger)
-    with pytest.raises(HookError, match="OptimizerHook and GradientCumulativeOptimizerHook"):
-        kit.trainer(both).fit(HookedModule(model, sgd(model)), kit.loader)
-    assert names(kit.folder / "mmhooks") == []
-
-
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"gradient_clip_val": 1.0}, "OptimizerHook\\(grad_clip"),
-        ({"accumulate_grad_batches": 2}, "GradientCumulativeOptimizerHook\\(cumulative_iters=2"),
-        ({"val_check_interval": 0.5}, "leave val_check_interval"),
-    ],
-)
-def test_settings_that_a_hooked_module_cannot_use(kit, settings, says):
-    model = kit.Model()
-    callback = HookCallback([OptimizerHook()], workflow=[("train", 1), ("val", 1)], logger=kit.logger)
-    with pytest.raises(ConfigError, match=says):
-        kit.trainer(callback, **settings).fit(HookedModule(model, sgd(model)), kit.loader, kit.loader)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({"workflow": [("train", 1), ("val", 2)]}, "no equal"),
-        ({"workflow": [("val", 1), ("train", 1)]}, "no equal"),
-        ({"workflow": ["train"]}, "no equal"),
-        ({"max_iters": 5}, "by_epoch=False"),
-    ],
-)
-def test_arguments_without_an_equal(arguments, says):
-    with pytest.raises(ConfigError, match=says):
-        HookCallback(**arguments)
-
-
-def test_iteration_based_needs_its_length_and_nothing_that_prolongs_it(kit):
-    model = kit.Model()
-    with pytest.raises(ConfigError, match="max_iters=N"):
-        kit.trainer(HookCallback(by_epoch=False), max_epochs=-1).fit(HookedModule(model, sgd(model)), kit.loader)
-    with pytest.raises(ConfigError, match="min_epochs"):
-        kit.trainer(HookCallback(by_epoch=False, max_iters=3), max_epochs=-1, min_epochs=2).fit(
-            HookedModule(model, sgd(model)), kit.loader
-        )
-    with pytest.raises(ConfigError, match="workflow="):
-        kit.trainer(HookCallback(by_epoch=False, max_iters=3, logger=kit.logger), max_epochs=-1).fit(
-            HookedModule(model, sgd(model)), kit.loader, kit.loader
-        )
-
-
-class Endless(IterableDataset):
-    def __iter__(self):
-        while True:
-            yield torch.randn(4), 0
-
-
-def test_a_loader_without_a_length(kit):
-    model = kit.Model()
-    points = Points()
-    callback = HookCallback([OptimizerHook(), points], by_epoch=False, max_iters=7, logger=kit.logger)
-    trainer = kit.trainer(callback, max_epochs=-1)
-    trainer.fit(HookedModule(model, sgd(model)), DataLoader(Endless(), 4))
-    assert (points.count("after_train_iter"), trainer.global_step) == (7, 7)
-    with pytest.raises(ConfigError, match="no length"):
-        kit.trainer(HookCallback([OptimizerHook()], logger=kit.logger)).fit(
-            HookedModule(model, sgd(model)), DataLoader(Endless(), 4)
-        )
-
-
 @pytest.mark.parametrize("optimizer", ["object", "dict", "callable", "named"])
 def test_ways_to_give_an_optimizer(kit, optimizer):
     model = kit.Model()
@@ -231,74 +133,6 @@ def test_global_step_and_max_epochs_are_the_trainers(kit):
     assert (trainer.global_step, trainer.current_epoch) == (15, 3)
     assert (callback.runner.epoch, callback.runner.iter, callback.runner.max_iters) == (3, 15, 15)
     assert points.count("before_train_epoch") == 3
-
-
-def test_max_steps_is_honoured(kit):
-    model = kit.Model()
-    callback = HookCallback([OptimizerHook(), points := Points()], logger=kit.logger)
-    kit.trainer(callback, max_epochs=-1, max_steps=7).fit(HookedModule(model, sgd(model)), kit.loader)
-    assert points.count("after_train_iter") == 7
-    assert points.seen[-2:] == [("after_train_epoch", 1, 7), ("after_run", 2, 7)]
-
-
-def test_fast_dev_run_trains_one_batch_and_writes_no_checkpoint(kit):
-    model = kit.Model()
-    callback = HookCallback([OptimizerHook(), CheckpointHook(interval=1), points := Points()], logger=kit.logger)
-    kit.trainer(callback, fast_dev_run=True).fit(HookedModule(model, sgd(model)), kit.loader, kit.loader)
-    assert [entry[0] for entry in points.seen] == list(TEN)
-    assert names(kit.folder / "mmhooks") == []
-
-
-def test_sanity_check_validate_and_test_call_no_hook(kit):
-    model = kit.Model()
-    callback = HookCallback([OptimizerHook(), points := Points()], logger=kit.logger)
-    trainer = kit.trainer(callback, max_epochs=1, num_sanity_val_steps=2)
-    module = HookedModule(model, sgd(model))
-    trainer.fit(module, kit.loader, kit.loader)
-    assert points.seen[0][0] == "before_run"
-    assert points.count("after_val_iter") == 5
-    before = len(points.seen)
-    metrics = trainer.validate(module, kit.loader, verbose=False)
-    trainer.test(module, kit.loader, verbose=False)
-    assert len(points.seen) == before
-    assert metrics[0]["loss"] > 0
-
-
-def test_a_finished_run_has_its_two_points(kit):
-    model = kit.Model()
-    work = kit.folder / "work"
-    first = HookCallback([OptimizerHook(), CheckpointHook(interval=1)], work_dir=work, logger=kit.logger)
-    kit.trainer(first).fit(HookedModule(model, sgd(model)), kit.loader)
-    callback = HookCallback([OptimizerHook(), points := Points()], work_dir=work, logger=kit.logger)
-    kit.trainer(callback).fit(HookedModule(model, sgd(model)), kit.loader, ckpt_path=work / "epoch_2.pth")
-    assert points.seen == [("before_run", 2, 10), ("after_run", 2, 10)]
-
-
-def test_two_fits_with_one_callback(kit):
-    callback = HookCallback([OptimizerHook(), points := Points()], logger=kit.logger)
-    for _ in range(2):
-        model = kit.Model()
-        kit.trainer(callback, max_epochs=1).fit(HookedModule(model, sgd(model)), kit.loader)
-    assert points.seen[: len(points.seen) // 2] == points.seen[len(points.seen) // 2 :]
-
-
-def test_after_run_does_not_follow_an_exception(kit):
-    class Fail(Hook):
-        def after_train_iter(self, runner):
-            raise ZeroDivisionError
-
-    callback = HookCallback([Fail(), points := Points()], logger=kit.logger)
-    trainer = kit.trainer(callback)
-    with pytest.raises(ZeroDivisionError):
-        trainer.fit(kit.Lit(), kit.loader)
-    assert points.count("after_run") == 0
-    assert "process_dataloader" not in vars(trainer.strategy)
-
-
-def test_the_other_package_is_named(kit):
-    other = type("Trainer", (), {"__module__": "pytorch_lightning.trainer"})()
-    with pytest.raises(ConfigError, match="import lightning as L"):
-        HookCallback().setup(other, kit.Lit(), "fit")
 
 
 def test_weights_keep_the_models_own_names(kit):
@@ -358,16 +192,6 @@ def test_a_hook_may_resume_when_the_run_begins(kit):
     assert names(kit.folder / "work") == ["epoch_3.pth", "epoch_4.pth", "latest.pth"]
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
-
-
-def test_a_trainer_is_left_as_it_was(kit):
-    model = kit.Model()
-    callback = HookCallback([OptimizerHook()], workflow=[("train", 1)], logger=kit.logger)
-    trainer = kit.trainer(callback, max_epochs=1)
-    module = HookedModule(model, sgd(model))
-    trainer.fit(module, kit.loader, kit.loader)  # the workflow does not validate
-    assert trainer.limit_val_batches == 1.0
-    assert trainer.validate(module, kit.loader, verbose=False)[0]["loss"] > 0
 
 
 def test_averages_of_a_tested_file_do_not_reach_the_next_fit(kit):
