@@ -176,7 +176,7 @@ def settle(runner: BaseRunner) -> None:
         for base in type(hook).__mro__:
             if _package(base) == "mmcv" and base.__name__ in _SERVICES:
                 service = _SERVICES[base.__name__]
-                if service == "backward" or base.__name__ == "CheckpointHook" or hook.save_best is not None:
+                if "Eval" not in base.__name__ or getattr(hook, "save_best", None) is not None:
                     runner.check_bypass(type(hook).__name__, service, f"mmhooks.{base.__name__}")
                 break
 

@@ -501,6 +501,16 @@ def test_a_loss_scaler_that_mmcv_has_switched_off(runner):
     assert "register mmhooks.Fp16OptimizerHook(loss_scale='dynamic')" in runner.lines[-1]
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.cuda.amp.GradScaler", "ignore:torch.cuda.amp.GradScaler is enabled")
+def test_the_arguments_of_a_loss_scaler_that_works(runner):
+    arguments = {"init_scale": 1024.0, "growth_factor": 3.0, "backoff_factor": 0.25, "growth_interval": 7}
+    hook = mmcv.Fp16OptimizerHook(loss_scale=arguments)
+    hook.loss_scaler = torch.amp.GradScaler("cpu", **arguments)  # as with a GPU
+    runner.register_hook(hook)
+    state = {**runner.hooks[0].loss_scaler.state_dict(), "init_scale": runner.hooks[0].loss_scaler.get_scale()}
+    assert {key: state[key] for key in arguments} == arguments
+
+
 def test_methods_set_on_the_object_are_kept(runner):
     hook = mmcv.OptimizerHook()
     hook.after_train_iter = lambda runner: None
