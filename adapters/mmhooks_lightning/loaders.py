@@ -45,6 +45,7 @@ class LazyLoader:
         self.restored = False
         self._hidden = ("sampler", "batch_sampler") if hide_sampler else ()
         self._active: _LazyIterator | None = None
+        self._generators: list[tuple[torch.Generator, torch.Tensor]] = []
 
     def __iter__(self) -> Iterator[Any]:
         self._active = _LazyIterator(self)
@@ -101,6 +102,22 @@ class LazyLoader:
         if self._active is not None and self.endless is None:
             self._active.exhaust()
 
+    def end_workers(self) -> None:
+        """End workers that stay between passes: the next pass starts them, with the seed of a native run."""
+        iterator = getattr(self.source, "_iterator", None)
+        if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+            iterator._shutdown_workers()
+            self.source._iterator = None
+
+    def remember_generators(self) -> None:
+        """Note where the loader's own random generators are."""
+        self._generators = [(generator, generator.get_state()) for generator in self.generators()]
+
+    def restore_generators(self) -> None:
+        """Set them back to there."""
+        for generator, state in self._generators:
+            generator.set_state(state)
+
     def pass_over(self, iterator: Iterator[Any]) -> int:
         """Bring a new iterator to where a resumed run goes on.
 
@@ -124,6 +141,22 @@ class LazyLoader:
         holders = [self.source, getattr(self.source, "sampler", None), getattr(self.source, "batch_sampler", None)]
         found = [getattr(holder, "generator", None) for holder in holders]
         return [generator for generator in found if isinstance(generator, torch.Generator)]
+
+
+def pass_length(loader: LazyLoader, limit: float) -> int | None:
+    """Count the batches that a Trainer takes from a loader as it is now.
+
+    Args:
+        loader: the loader.
+        limit: a number of batches, or 1.0 or less: a part of all.
+
+    Returns:
+        The number, or None where it is not known.
+    """
+    try:
+        return limited_length(len(loader), limit)
+    except TypeError:  # of a DataLoader over an iterable data set, which has the method all the same
+        return None
 
 
 def limited_length(length: int, limit: float) -> int:

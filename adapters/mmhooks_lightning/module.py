@@ -79,7 +79,7 @@ class HookedModule(pl.LightningModule):
                 "HookedModule's optimizer must be an Optimizer, a dict(type=...), a callable(model) or a dict of "
                 f"optimizers by name, not {type(source).__name__}"
             )
-        return source
+        return [] if source is None else source  # for None the Trainer would make one up, which steps nothing
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Check the Trainer's settings: this is the first call that it makes."""
@@ -102,7 +102,11 @@ class HookedModule(pl.LightningModule):
         assert self._bridge is not None
         runner = self._bridge.runner
         model: Any = self.model
-        runner._record(model.train_step(unpacked(batch), runner.optimizer, **self.step_kwargs), "train_step")
+        try:
+            outputs = model.train_step(unpacked(batch), runner.optimizer, **self.step_kwargs)
+        except StopIteration as error:
+            raise _ends_a_loop(model, "train_step") from error
+        runner._record(outputs, "train_step")
         self._bridge.after_train_iter(self)
         return runner.outputs
 
@@ -115,10 +119,13 @@ class HookedModule(pl.LightningModule):
         bridge = self._bridge
         in_run = bridge is not None and bridge.active
         optimizer = bridge.runner.optimizer if bridge is not None and in_run else None
-        if bridge is None or bridge.by_epoch:  # each as the native runner of that kind calls it
-            outputs = model.val_step(batch, optimizer)
-        else:
-            outputs = model.val_step(batch, **self.step_kwargs)
+        try:
+            if bridge is None or bridge.by_epoch:  # each as the native runner of that kind calls it
+                outputs = model.val_step(batch, optimizer)
+            else:
+                outputs = model.val_step(batch, **self.step_kwargs)
+        except StopIteration as error:
+            raise _ends_a_loop(model, "val_step") from error
         if bridge is not None and in_run:
             bridge.runner._record(outputs, "val_step")
         elif not self.trainer.sanity_checking:
@@ -146,9 +153,10 @@ class HookedModule(pl.LightningModule):
 
     def on_validation_model_train(self) -> None:
         """Leave the model in eval mode during a run, as the native runners do: training sets it back."""
-        self.training = True
-        if self._bridge is None or not self._bridge.active:
-            self.model.train()
+        if self._bridge is not None and self._bridge.active:
+            self.training = True
+        else:  # the sanity check and trainer.validate leave all as it was
+            self.trainer._evaluation_loop._module_mode.restore(self)
 
     def without_autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Give a context in which hooks make and compute tensors as elsewhere, whatever the Trainer's precision."""
@@ -181,6 +189,14 @@ def _compiled_in_place(model: nn.Module) -> nn.Module:
         inner._compiled_call_impl = model.dynamo_ctx(inner._call_impl)
         model = inner
     return model
+
+
+def _ends_a_loop(model: nn.Module, method: str) -> ModelError:
+    """Say what the Trainer would take for the end of the data, without a word."""
+    return ModelError(
+        f"{type(model).__name__}.{method}() raises StopIteration: a next() in it finds nothing more. Give that a "
+        "default, or begin the iterator anew"
+    )
 
 
 def _own_names(module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: Any) -> None:

@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 
-from mmhooks.checkpoint import place_for, telling_failures
+from mmhooks.checkpoint import get_state_dict, place_for, telling_failures
 from mmhooks.checkpoint.storage import StorageOptions
 from mmhooks.errors import HookError
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook
 from mmhooks.runner import BaseRunner
+from mmhooks.runner.checkpointing import Position
 from mmhooks_lightning.checks import is_sharded
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimizers import as_hooks_see_them
@@ -63,6 +65,7 @@ class LightningRunner(BaseRunner):
         self._pending_resume: str | os.PathLike[str] | None = None
         self._saving: dict[str, Any] | None = None
         self._file: Mapping[str, Any] | None = None
+        self._left_at: Position | None = None
         self.finished_in_epoch = 0
 
     # the Trainer ------------------------------------------------------------------------------------------
@@ -99,6 +102,7 @@ class LightningRunner(BaseRunner):
         elif self._trainer is not trainer:
             self.work_dir, self.meta = self._given[0], copy.deepcopy(self._given[1])
         self._trainer = trainer
+        self.data_loader = None  # until the first epoch, or iteration, as in a native runner
         self._hook_states = {}
         self._unclaimed = {}  # what an earlier fit or test has left belongs to its file
         self.model = module.model if isinstance(module, HookedModule) else module
@@ -107,8 +111,12 @@ class LightningRunner(BaseRunner):
         """Take the optimizers and the counters when training begins."""
         if isinstance(self.module, HookedModule):
             self.optimizer = self._named(self.module, self.module.optimizers())
+            for one in self.optimizer.values() if isinstance(self.optimizer, dict) else [self.optimizer]:
+                if isinstance(one, LightningOptimizer):  # its own would keep the state to itself, and step without it
+                    one.load_state_dict = one.optimizer.load_state_dict  # type: ignore[attr-defined]
         else:
             self.optimizer = as_hooks_see_them(self.module, self.trainer.optimizers)
+        self._left_at = None
         self._count()
         self.inner_iter = 0
         if self.work_dir is None:
@@ -263,8 +271,7 @@ class LightningRunner(BaseRunner):
             del extras["optimizer"]  # this rank's part of it; the Trainer brings the parts together
         checkpoint.update(extras)
         if isinstance(self.module, HookedModule):
-            for name, buffer in self.model.named_buffers():  # those that are not persistent: MMCV's files have them
-                checkpoint["state_dict"].setdefault(name, buffer.detach())
+            _complete(checkpoint["state_dict"], self.model)
         loop = checkpoint["loops"]["fit_loop"]
         if self._saving is not None:
             finished = self._stepped or self.data_batch is None
@@ -278,6 +285,22 @@ class LightningRunner(BaseRunner):
         # a callback of Lightning's own saves between our points, or, as a hook, at one
         last = self.by_epoch and self._stepped and self.trainer.is_last_batch
         return self.epoch + last, self.iter + self._stepped
+
+    def note_position(self, active: bool) -> None:
+        """Keep the position for files that are saved when an error has ended the run.
+
+        Args:
+            active: a run has begun.
+        """
+        self._left_at = self._position() if active else None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an error has ended the run."""
+        return self._left_at is not None
+
+    def _position(self) -> Position | None:
+        return super()._position() if self._left_at is None else self._left_at
 
     def _finished_in_epoch(self) -> int:
         return self.finished_in_epoch + self._stepped
@@ -321,6 +344,14 @@ class LightningRunner(BaseRunner):
         """How many iterations a step takes; a native file does not count steps."""
         found = (one.cumulative_iters for one in self.hooks if isinstance(one, GradientCumulativeOptimizerHook))
         return next(found, 1)
+
+
+def _complete(state: dict[str, Any], model: nn.Module) -> None:
+    """Add the buffers that are not persistent, and bring the names into the order of MMCV's files."""
+    buffers = dict(model.named_buffers())
+    for name, tensor in get_state_dict(model).items():
+        if name in state or name in buffers:
+            state[name] = state.pop(name, tensor)
 
 
 class ForeignKeys:

@@ -44,6 +44,8 @@ def wrap_loaders(
                 wrapped.length = flow[1][1]  # a flow may be longer than a pass
             else:
                 wrapped.limit_to(trainer.limit_val_batches)
+            if trainer.sanity_checking:
+                wrapped.remember_generators()
             val.append(wrapped)
         return wrapped
 

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -490,3 +490,27 @@ def test_the_last_file_of_a_model_checkpoint(kit):
     assert_equal(fit(4, "last"), whole)
     fit(2)
     assert_equal(fit(4, kit.folder / "work" / "latest.pth"), whole)
+
+
+class Fails(Hook):
+    """Fails in the middle of an epoch, before the step."""
+
+    def after_train_iter(self, runner):
+        if runner.iter == 7:
+            raise KeyboardInterrupt
+
+
+def test_a_file_that_is_saved_when_an_error_has_ended_the_run(kit):
+    whole, *_ = train(kit.trainer)
+    torch.manual_seed(0)
+    model = Slim()
+    saver = OnExceptionCheckpoint(kit.folder)
+    callback = HookCallback([({"type": "OptimizerHook"}, "ABOVE_NORMAL"), (Fails(), "LOWEST")], logger=QUIET)
+    trainer = kit.trainer(callback, saver, enable_checkpointing=True)
+    with pytest.raises(SystemExit):  # as a Trainer ends on Ctrl-C
+        trainer.fit(HookedModule(model, {"type": "SGD", "lr": 0.1, "momentum": 0.9}), DataLoader(samples(BATCHES), 8))
+    content = read_checkpoint(kit.folder / "on_exception.ckpt")
+    assert content["mmhooks"]["position"]["in_epoch"] == 3
+    again, runner, _ = train(kit.trainer, ckpt_path=kit.folder / "on_exception.ckpt")
+    assert (runner.epoch, runner.iter) == (2, 10)
+    assert_equal(again.state_dict(), whole.state_dict())
