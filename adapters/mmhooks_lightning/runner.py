@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 import torch
 from torch import nn
 
-from mmhooks.checkpoint import place_for, telling_failures
+from mmhooks.checkpoint import get_state_dict, place_for, telling_failures
 from mmhooks.checkpoint.storage import StorageOptions
 from mmhooks.errors import HookError
 from mmhooks.runner import BaseRunner
@@ -184,8 +184,7 @@ class LightningRunner(BaseRunner):
         """
         checkpoint.update(self.checkpoint_extras(**(self._saving or {})))
         if isinstance(self.module, HookedModule):
-            for name, buffer in self.model.named_buffers():  # those that are not persistent: MMCV's files have them
-                checkpoint["state_dict"].setdefault(name, buffer.detach())
+            _complete(checkpoint["state_dict"], self.model)
         if self._saving is not None:
             settle_progress(checkpoint["loops"]["fit_loop"], at_epoch_end=self.at_epoch_end)
 
@@ -236,6 +235,14 @@ class LightningRunner(BaseRunner):
         ):
             for name in vars(tracker):  # ready, started, processed, completed, as far as it has them
                 setattr(tracker, name, number)
+
+
+def _complete(state: dict[str, Any], model: nn.Module) -> None:
+    """Add the buffers that are not persistent, and bring the names into the order of MMCV's files."""
+    buffers = dict(model.named_buffers())
+    for name, tensor in get_state_dict(model).items():
+        if name in state or name in buffers:
+            state[name] = state.pop(name, tensor)
 
 
 def settle_progress(fit_loop: dict[str, Any], at_epoch_end: bool) -> None:
