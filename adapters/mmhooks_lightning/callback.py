@@ -250,7 +250,6 @@ class HookCallback(pl.Callback, HookRegistration):
         self._check_start(trainer, pl_module)
         self._modes = {module: module.training for module in pl_module.modules()}
         self.active = True
-        runner.data_loader = self._train_loaders[0].source if self._train_loaders else None
         self._batches = trainer.fit_loop.max_batches
         self._set_max_iters(trainer)
         runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)

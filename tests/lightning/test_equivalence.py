@@ -61,6 +61,7 @@ class Trace(Hook):
                     runner.mode,
                     runner.model.training,
                     torch.is_grad_enabled(),
+                    runner.data_loader is None,
                 )
             )
 
