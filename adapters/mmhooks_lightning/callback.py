@@ -300,6 +300,8 @@ class HookCallback(pl.Callback, HookRegistration):
         runner.call_hook("before_train_epoch")
         if loader is not None:
             self._take_over_loader(trainer, loader)
+        if runner.stop_reason is not None:
+            trainer.should_stop = False  # the epoch has its first iteration; `on_train_batch_end` sets it again
 
     def _take_over_loader(self, trainer: pl.Trainer, loader: LazyLoader) -> None:
         """See a loader that a hook has set in place of the Trainer's, of another length perhaps."""
@@ -367,6 +369,8 @@ class HookCallback(pl.Callback, HookRegistration):
             self._stop_at_max_iters(trainer)
             self._validate_next(trainer, self._in_flow == 0)
             return
+        if runner.stop_reason is not None:
+            trainer.should_stop = True
         stops = trainer.should_stop and trainer.fit_loop._can_stop_early
         if trainer.is_last_batch or stops:
             for loader in self._train_loaders:

@@ -80,7 +80,7 @@ DEEDS = [
 ]
 
 STOPS = [
-    ("before_run", 0), ("before_epoch", 0),
+    ("before_run", 0), ("before_epoch", 0), ("before_train_epoch", 0), ("before_train_epoch", 1),
     ("before_train_iter", 0), ("before_train_iter", 5), ("after_train_iter", 0), ("after_train_iter", 3),
     ("after_train_iter", 4), ("after_train_iter", 7), ("after_train_epoch", 0), ("before_val_epoch", 0),
     ("before_val_iter", 0), ("after_val_iter", 1), ("after_val_epoch", 0),
