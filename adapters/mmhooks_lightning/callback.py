@@ -18,7 +18,7 @@ from mmhooks.runner import IterLoader
 from mmhooks.runner.base import Workflow
 from mmhooks.runner.registration import HookRegistration
 from mmhooks_lightning.checks import check_package, check_workflow
-from mmhooks_lightning.loaders import LazyLoader, lazy
+from mmhooks_lightning.loaders import LazyLoader, lazy, pass_length
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimization import Stepping
 from mmhooks_lightning.outputs import ordinary_outputs
@@ -93,7 +93,6 @@ class HookCallback(pl.Callback, HookRegistration):
         self._flow: Workflow = [("train", 1)]
         self._validates = False
         self._finished = False
-        self._batches: float = 0
         self._in_flow = 0
         self._in_val = 0
         self._epoch_open = False
@@ -250,7 +249,6 @@ class HookCallback(pl.Callback, HookRegistration):
         self._check_start(trainer, pl_module)
         self._modes = {module: module.training for module in pl_module.modules()}
         self.active = True
-        self._batches = trainer.fit_loop.max_batches
         self._set_max_iters(trainer)
         runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)
         runner._before_run()
@@ -281,7 +279,10 @@ class HookCallback(pl.Callback, HookRegistration):
 
     def _set_max_iters(self, trainer: pl.Trainer) -> None:
         if self.by_epoch:
-            epochs, batches = self.runner.max_epochs, trainer.num_training_batches
+            loaders = self._train_loaders
+            # as it is now: a hook may have changed the data set, or set another loader for the epoch before
+            one = pass_length(loaders[0], trainer.limit_train_batches) if len(loaders) == 1 else None
+            epochs, batches = self.runner.max_epochs, trainer.num_training_batches if one is None else one
             self.runner.max_iters = None if epochs is None or batches == float("inf") else epochs * int(batches)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -304,12 +305,12 @@ class HookCallback(pl.Callback, HookRegistration):
             trainer.should_stop = False  # the epoch has its first iteration; `on_train_batch_end` sets it again
 
     def _take_over_loader(self, trainer: pl.Trainer, loader: LazyLoader) -> None:
-        """See a loader that a hook has set in place of the Trainer's, of another length perhaps."""
+        """See a loader that a hook has set in place of the Trainer's, or one that has another length now."""
         if self.runner.data_loader is not loader.source:
             loader.override = self.runner.data_loader
         fit = trainer.fit_loop
-        wanted = self._batches if loader.override is None else len(loader.override)
-        if wanted == fit.max_batches or fit._combined_loader is None or fit._data_fetcher is None:
+        wanted = pass_length(loader, trainer.limit_train_batches) if len(self._train_loaders) == 1 else None
+        if wanted in (None, fit.max_batches) or fit._combined_loader is None or fit._data_fetcher is None:
             return
         fit.max_batches = wanted
         fit._combined_loader.limits = [wanted]
@@ -442,8 +443,18 @@ class HookCallback(pl.Callback, HookRegistration):
             runner.data_loader = self._val_loaders[0].source if endless is None else endless
         if self.by_epoch:
             runner.call_hook("before_val_epoch")
-            if self._val_loaders and runner.data_loader is not self._val_loaders[0].source:
-                self._val_loaders[0].override = runner.data_loader
+            if self._val_loaders:
+                self._take_over_val_loader(trainer, self._val_loaders[0])
+
+    def _take_over_val_loader(self, trainer: pl.Trainer, loader: LazyLoader) -> None:
+        if self.runner.data_loader is not loader.source:
+            loader.override = self.runner.data_loader
+        val = trainer.fit_loop.epoch_loop.val_loop
+        wanted = pass_length(loader, trainer.limit_val_batches) if len(self._val_loaders) == 1 else None
+        if wanted in (None, val._max_batches[0]) or val._combined_loader is None or val._data_fetcher is None:
+            return
+        val._max_batches = val._combined_loader.limits = [wanted]
+        iter(val._data_fetcher)  # made anew with the new length; no batch is taken yet
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

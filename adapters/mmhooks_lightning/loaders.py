@@ -85,6 +85,23 @@ class LazyLoader:
         return [generator for generator in found if isinstance(generator, torch.Generator)]
 
 
+def pass_length(loader: LazyLoader, limit: int | float) -> int | None:
+    """Count the batches of a pass over a loader as it is now.
+
+    Args:
+        loader: the loader.
+        limit: of the Trainer: a number of batches, or a part of them.
+
+    Returns:
+        The number, or None where it is not known.
+    """
+    try:
+        length = len(loader)
+    except TypeError:  # of a DataLoader over an iterable data set, which has the method all the same
+        return None
+    return min(length, limit) if isinstance(limit, int) else int(length * limit)
+
+
 class StatefulLazyLoader(LazyLoader):
     """A `LazyLoader` over a loader that can save and restore its position."""
 

@@ -128,7 +128,7 @@ def test_a_stop(point, at, kind):
     check(_case(kind, "stops", point, at, training={"optimizer_config": accumulating}))
 
 
-DATA = ("shifts the data",)
+DATA = ("shifts the data", "shrinks the data", "grows the data", "sets a shorter loader", "sets a longer loader")
 
 
 @checkered("deed, point, at", DATA, ["before_train_epoch", "before_val_epoch"], [0, 1])
