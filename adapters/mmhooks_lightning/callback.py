@@ -199,6 +199,8 @@ class HookCallback(pl.Callback, HookRegistration):
                     wrapped.length = self.runner.max_iters  # one pass that lasts for the whole run
             else:
                 self._val_loaders.append(wrapped)
+                if trainer.sanity_checking:  # which takes batches next
+                    self._kept_generators += [(g, g.get_state()) for g in wrapped.generators()]
                 if not self.by_epoch and self._validates:
                     wrapped.length = self._flow[1][1]  # a flow may be longer than a pass
             return wrapped
@@ -231,12 +233,10 @@ class HookCallback(pl.Callback, HookRegistration):
 
     # the sanity check draws no random numbers --------------------------------------------------------------
 
-    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember the loaders' own generators; the global one is kept by the Trainer."""
-        self._kept_generators = [(g, g.get_state()) for loader in self._val_loaders for g in loader.generators()]
-
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Set the loaders' own generators back."""
+        """Set the loaders' own generators back, the global one is kept by the Trainer; let workers start anew."""
+        for loader in self._val_loaders:
+            loader.end_workers()
         for generator, state in self._kept_generators:
             generator.set_state(state)
 

@@ -78,6 +78,13 @@ class LazyLoader:
         if self._active is not None and self.endless is None:
             self._active.exhaust()
 
+    def end_workers(self) -> None:
+        """End workers that stay between passes: the next pass starts them, with the seed of a native run."""
+        iterator = getattr(self.source, "_iterator", None)
+        if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+            iterator._shutdown_workers()
+            self.source._iterator = None
+
     def generators(self) -> list[torch.Generator]:
         """List the random generators that belong to the loader and its samplers."""
         holders = [self.source, getattr(self.source, "sampler", None), getattr(self.source, "batch_sampler", None)]

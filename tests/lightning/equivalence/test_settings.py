@@ -52,6 +52,7 @@ BY_ITERATION = {
 LOADERS = {
     "in order": ({}, {}),
     "shuffled, val too": ({"shuffle": True}, {"shuffle": True, "size": 21}),
+    "a generator of its own": ({"shuffle": True, "own_generator": True}, {"shuffle": True, "own_generator": True}),
     "drop_last": ({"shuffle": True, "drop_last": True}, {"drop_last": True}),
     "a batch_sampler": ({"sampler": "batch", "own_generator": True}, {"sampler": "batch"}),
     "a random sampler": ({"sampler": "random", "drop_last": True}, {"sampler": "random"}),
@@ -59,6 +60,10 @@ LOADERS = {
     "no DataLoader": ({"kind": "batches", "size": 29}, {"kind": "batches", "size": 21}),
     "containers": ({"kind": "contained"}, {"kind": "contained"}),
     "a worker": ({"shuffle": True, "num_workers": 1}, {"num_workers": 1}),
+    "workers that stay": (
+        {"shuffle": True, "num_workers": 2, "persistent_workers": True, "own_generator": True},
+        {"shuffle": True, "num_workers": 1, "persistent_workers": True},
+    ),
 }
 ENDLESS = {
     "a stream": ({"kind": "stream", "size": None}, {"size": 21}),
