@@ -147,9 +147,10 @@ class HookedModule(pl.LightningModule):
 
     def on_validation_model_train(self) -> None:
         """Leave the model in eval mode during a run, as the native runners do: training sets it back."""
-        self.training = True
-        if self._bridge is None or not self._bridge.active:
-            self.model.train()
+        if self._bridge is not None and self._bridge.active:
+            self.training = True
+        else:  # the sanity check and trainer.validate leave all as it was
+            self.trainer._evaluation_loop._module_mode.restore(self)
 
     def without_autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Give a context in which hooks run in full precision while the Trainer's precision autocasts."""

@@ -131,7 +131,7 @@ def test_several_optimizers(given_as, kind):
     check(case(kind, MANY, SEVERAL, given_as=given_as))
 
 
-@checkered("model, kind", ["mixed", "frozen"], KINDS)
+@checkered("model, kind", ["mixed", "frozen", "normed"], KINDS)
 def test_models(model, kind):
     check(case(kind, MANY, model=model))
 
