@@ -76,7 +76,7 @@ class HookedModule(pl.LightningModule):
                 "HookedModule's optimizer must be an Optimizer, a dict(type=...), a callable(model) or a dict of "
                 f"optimizers by name, not {type(source).__name__}"
             )
-        return source
+        return [] if source is None else source  # for None the Trainer would make one up, which steps nothing
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Check the Trainer's settings: this is the first call that it makes."""

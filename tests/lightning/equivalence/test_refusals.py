@@ -10,6 +10,8 @@ from both.record import record
 #: what is wrong; each is refused when the run begins or in its course
 WRONG = {
     "two optimizer hooks": {"hooks": [{"type": "OptimizerHook"}]},
+    "no optimizer to step": {"optimizer": None, "training": {"lr_config": None}},
+    "no optimizer for an lr": {"optimizer": None, "training": {"optimizer_config": None}},
     "one step for two optimizers": {
         "model": "stepping",
         "optimizer": {"first": {"type": "SGD", "lr": 0.1}, "last": {"type": "SGD", "lr": 0.1}},
