@@ -249,14 +249,18 @@ class HookCallback(pl.Callback, HookRegistration):
         self._check_start(trainer, pl_module)
         self._modes = {module: module.training for module in pl_module.modules()}
         self.active = True
-        self._set_max_iters(trainer)
-        runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)
-        runner._before_run()
+        self._begin_run(trainer)
         if not self.by_epoch:
             for loader in (*self._train_loaders, *(self._val_loaders if self._validates else ())):
                 loader.endless = IterLoader(loader.source)
             runner.call_hook("before_epoch")
             self._stop_at_max_iters(trainer)
+
+    def _begin_run(self, trainer: pl.Trainer) -> None:
+        runner = self.runner
+        self._set_max_iters(trainer)
+        runner._announce(self._flow, runner.max_epochs if self.by_epoch else runner.max_iters)
+        runner._before_run()
 
     def _check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         runner = self.runner
@@ -417,10 +421,18 @@ class HookCallback(pl.Callback, HookRegistration):
         if self._finished:
             return
         self.runner.start()
-        self.runner._before_run()
+        self._check_batches(trainer)
+        self._begin_run(trainer)
         if not self.by_epoch:
             self.runner.call_hook("before_epoch")
         self._end_run()
+
+    def _check_batches(self, trainer: pl.Trainer) -> None:
+        """Refuse a run that the Trainer has skipped for want of data, not because it was finished."""
+        runner = self.runner
+        done, length = (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
+        if trainer.fit_loop.max_batches == 0 and trainer.limit_train_batches != 0 and (length is None or done < length):
+            raise ConfigError("the train loader yields no batch: is its data set empty, or drop_last too much?")
 
     def _end_run(self) -> None:
         if not self.by_epoch:

@@ -7,6 +7,8 @@ from both.forms import checkered
 from both.hooks import ITERATIONS, KINDS
 from both.record import record
 
+from mmhooks import ConfigError
+
 #: what is wrong; each is refused when the run begins or in its course
 WRONG = {
     "two optimizer hooks": {"hooks": [{"type": "OptimizerHook"}]},
@@ -47,6 +49,7 @@ WRONG = {
     "a workflow without training": {"workflow": [("val", 1)]},
 }
 IN_ONE_KIND = {
+    "a loader without batches": {**ITERATIONS, "train": {"kind": "batches", "size": 0}},  # in epochs natively none
     "a loader without a length": {"train": {"kind": "stream", "size": 24}},
 }
 
@@ -67,7 +70,9 @@ def test_a_mistake_in_one_kind_of_run(name):
 
 
 #: what a Trainer would pass over without a word, and the native runners do not refuse
-BY_A_TRAINER_ALONE = {}
+BY_A_TRAINER_ALONE = {
+    "an epoch without batches": ({"train": {"kind": "batches", "size": 0}}, ConfigError, "yields no batch"),
+}
 
 
 @pytest.mark.parametrize("name", BY_A_TRAINER_ALONE)

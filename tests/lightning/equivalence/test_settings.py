@@ -35,6 +35,7 @@ BY_EPOCH = {
     "train 5, val 1": {"workflow": [("train", 5), ("val", 1)]},
     "one epoch of one iteration": {"train": {"size": 8}, "length": 1},
     "epochs of one iteration": {"train": {"size": 8}, "length": 4, "workflow": [("train", 2), ("val", 1)]},
+    "no epoch": {"length": 0, "workflow": [("train", 1), ("val", 1)]},
 }
 BY_ITERATION = {
     "train 1": {"workflow": [("train", 1)]},
