@@ -16,6 +16,7 @@ from mmhooks.errors import ConfigError, HookError
 from mmhooks.hooks.updater import LrUpdaterHook
 from mmhooks.runner import IterLoader
 from mmhooks.runner.base import Workflow
+from mmhooks.runner.checks import check_length
 from mmhooks.runner.registration import HookRegistration
 from mmhooks_lightning.checks import check_package, check_workflow
 from mmhooks_lightning.loaders import LazyLoader, lazy, pass_length
@@ -72,6 +73,8 @@ class HookCallback(pl.Callback, HookRegistration):
                 "HookCallback(max_iters=...) is for iteration-based runs: add by_epoch=False, or leave it out and "
                 "say max_epochs to the Trainer"
             )
+        if max_iters is not None:
+            max_iters = check_length("HookCallback", "max_iters", max_iters)
         if workflow is not None:
             check_workflow(workflow, by_epoch)
         self.runner = LightningRunner(by_epoch, max_iters, work_dir, logger, meta)

@@ -50,6 +50,7 @@ WRONG = {
 }
 IN_ONE_KIND = {
     "a loader without batches": {**ITERATIONS, "train": {"kind": "batches", "size": 0}},  # in epochs natively none
+    "a negative length": {**ITERATIONS, "length": -3},  # in epochs the Trainer itself refuses it
     "a loader without a length": {"train": {"kind": "stream", "size": 24}},
 }
 
