@@ -107,7 +107,11 @@ class HookedModule(pl.LightningModule):
         assert self._bridge is not None
         runner = self._bridge.runner
         model: Any = self.model
-        runner._record(model.train_step(unpacked(batch), runner.optimizer, **self.step_kwargs), "train_step")
+        try:
+            outputs = model.train_step(unpacked(batch), runner.optimizer, **self.step_kwargs)
+        except StopIteration as error:
+            raise _ends_a_loop(model, "train_step") from error
+        runner._record(outputs, "train_step")
         self._bridge.after_train_iter(self)
         return runner.outputs
 
@@ -120,10 +124,13 @@ class HookedModule(pl.LightningModule):
         bridge = self._bridge
         in_run = bridge is not None and bridge.active
         optimizer = bridge.runner.optimizer if bridge is not None and in_run else None
-        if bridge is None or bridge.by_epoch:  # each as the native runner of that kind calls it
-            outputs = model.val_step(batch, optimizer)
-        else:
-            outputs = model.val_step(batch, **self.step_kwargs)
+        try:
+            if bridge is None or bridge.by_epoch:  # each as the native runner of that kind calls it
+                outputs = model.val_step(batch, optimizer)
+            else:
+                outputs = model.val_step(batch, **self.step_kwargs)
+        except StopIteration as error:
+            raise _ends_a_loop(model, "val_step") from error
         if bridge is not None and in_run:
             bridge.runner._record(outputs, "val_step")
         elif not self.trainer.sanity_checking:
@@ -157,6 +164,14 @@ class HookedModule(pl.LightningModule):
         if isinstance(self.trainer.precision_plugin, MixedPrecision):
             return torch.autocast(self.device.type, enabled=False)
         return contextlib.nullcontext()
+
+
+def _ends_a_loop(model: nn.Module, method: str) -> ModelError:
+    """Say what the Trainer would take for the end of the data, without a word."""
+    return ModelError(
+        f"{type(model).__name__}.{method}() raises StopIteration: a next() in it finds nothing more. Give that a "
+        "default, or begin the iterator anew"
+    )
 
 
 def _own_names(module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: Any) -> None:

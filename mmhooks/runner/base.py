@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from mmhooks.checks import check_path
 from mmhooks.dispatch import CallTable, Entry, HookList
 from mmhooks.distributed import get_dist_info, unpacked, unwrap
-from mmhooks.errors import ConfigError, ModelError
+from mmhooks.errors import ConfigError, HookError, ModelError
 from mmhooks.hook import POINTS
 from mmhooks.log import get_logger
 from mmhooks.log_buffer import LogBuffer
@@ -217,13 +217,19 @@ class BaseRunner(Checkpointing):
             fn_name: one of the ten points, ``before_epoch`` and the like, or a method name of some hook.
 
         Raises:
-            HookError: no hook knows the name.
+            HookError: no hook knows the name, or a hook lets a StopIteration out, which would end some loop.
         """
         entry = self.call_table.entries.get(fn_name) or self._looked_up(fn_name)
-        for call in entry.calls:  # none is left when the hooks change
-            call(self)
-        if entry.stale:
-            self.call_table.go_on(fn_name, self, entry, call)
+        try:
+            for call in entry.calls:  # none is left when the hooks change
+                call(self)
+            if entry.stale:
+                self.call_table.go_on(fn_name, self, entry, call)
+        except StopIteration as error:  # to the loop of a driver it would mean that the data are at their end
+            raise HookError(
+                f"a hook raises StopIteration at {fn_name}: there next() finds nothing more, or is to end the run, for "
+                "which there is runner.stop(reason)"
+            ) from error
 
     def _looked_up(self, fn_name: str) -> Entry:
         if fn_name == "before_run":  # here, since a subclass may have a run of its own

@@ -7,7 +7,7 @@ from both.forms import checkered
 from both.hooks import ITERATIONS, KINDS
 from both.record import record
 
-from mmhooks import ConfigError
+from mmhooks import ConfigError, ModelError
 
 #: what is wrong; each is refused when the run begins or in its course
 WRONG = {
@@ -72,6 +72,7 @@ def test_a_mistake_in_one_kind_of_run(name):
 
 #: what a Trainer would pass over without a word, and the native runners do not refuse
 BY_A_TRAINER_ALONE = {
+    "a model that raises StopIteration": ({"model": "exhausted"}, ModelError, "train_step.. raises StopIteration"),
     "an epoch without batches": ({"train": {"kind": "batches", "size": 0}}, ConfigError, "yields no batch"),
 }
 
