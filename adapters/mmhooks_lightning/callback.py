@@ -99,6 +99,7 @@ class HookCallback(pl.Callback, HookRegistration):
         self._in_flow = 0
         self._in_val = 0
         self._epoch_open = False
+        self._validated = False
         self._modes: dict[Any, bool] = {}
         self._kept_generators: list[tuple[torch.Generator, torch.Tensor]] = []
 
@@ -305,6 +306,7 @@ class HookCallback(pl.Callback, HookRegistration):
             runner.data_loader = loader.source
         self._set_max_iters(trainer)
         self._epoch_open = True
+        self._validated = False
         runner.call_hook("before_train_epoch")
         if loader is not None:
             self._take_over_loader(trainer, loader)
@@ -383,10 +385,7 @@ class HookCallback(pl.Callback, HookRegistration):
         if trainer.is_last_batch or stops:
             for loader in self._train_loaders:
                 loader.exhaust()
-            self._end_train_epoch()
-            limit = runner.max_epochs
-            self._in_flow = (self._in_flow + 1) % self._flow[0][1]
-            self._validate_next(trainer, self._in_flow == 0 or (limit is not None and runner.epoch >= limit))
+            self._validate_next(trainer, self._end_train_epoch())
         else:
             self._validate_next(trainer, False)
 
@@ -395,7 +394,8 @@ class HookCallback(pl.Callback, HookRegistration):
             # the Trainer validates after a batch whose number this divides
             trainer.val_check_batch = 1 if due else sys.maxsize
 
-    def _end_train_epoch(self) -> None:
+    def _end_train_epoch(self) -> bool:
+        """after_train_epoch; tell whether the workflow goes on to validation."""
         runner = self.runner
         runner.at_epoch_end = True
         try:
@@ -404,6 +404,9 @@ class HookCallback(pl.Callback, HookRegistration):
             runner.at_epoch_end = False
         runner.epoch += 1
         self._epoch_open = False
+        limit = runner.max_epochs
+        self._in_flow = (self._in_flow + 1) % self._flow[0][1]
+        return self._in_flow == 0 or (limit is not None and runner.epoch >= limit)
 
     def _stop_at_max_iters(self, trainer: pl.Trainer) -> None:
         limit = self.runner.max_iters
@@ -411,9 +414,11 @@ class HookCallback(pl.Callback, HookRegistration):
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """after_train_epoch of an epoch that ended before its last batch."""
-        if self._epoch_open:
-            self._end_train_epoch()
+        """after_train_epoch, and the val epoch if it is due, of an epoch that ended before its last batch."""
+        if self._epoch_open and self._end_train_epoch() and self._validates and not self._validated:
+            trainer.validating = True  # as the Trainer does after a last batch; here the loader had fewer than it says
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """after_run; iteration-based, after_epoch first."""
@@ -452,6 +457,7 @@ class HookCallback(pl.Callback, HookRegistration):
             return
         runner = self.runner
         runner.mode = "val"
+        self._validated = True
         self._in_val = 0
         if self._val_loaders:
             endless = self._val_loaders[0].endless

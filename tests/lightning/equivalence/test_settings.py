@@ -60,6 +60,7 @@ LOADERS = {
     "a distributed sampler": ({"sampler": "distributed", "size": 40}, {"sampler": "distributed"}),
     "no DataLoader": ({"kind": "batches", "size": 29}, {"kind": "batches", "size": 21}),
     "containers": ({"kind": "contained"}, {"kind": "contained"}),
+    "fewer batches than it says": ({"kind": "fewer"}, {"kind": "fewer"}),
     "a worker": ({"shuffle": True, "num_workers": 1}, {"num_workers": 1}),
     "workers that stay": (
         {"shuffle": True, "num_workers": 2, "persistent_workers": True, "own_generator": True},
