@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 
 from mmhooks.checkpoint import get_state_dict, place_for, telling_failures
@@ -87,6 +88,9 @@ class LightningRunner(BaseRunner):
         """Take the optimizers and the counters when training begins."""
         if isinstance(self.module, HookedModule):
             self.optimizer = self._named(self.module, self.module.optimizers())
+            for one in self.optimizer.values() if isinstance(self.optimizer, dict) else [self.optimizer]:
+                if isinstance(one, LightningOptimizer):  # its own would keep the state to itself, and step without it
+                    one.load_state_dict = one.optimizer.load_state_dict  # type: ignore[attr-defined]
         else:
             optimizers = self.trainer.optimizers
             self.optimizer = optimizers[0] if len(optimizers) == 1 else {str(i): o for i, o in enumerate(optimizers)}

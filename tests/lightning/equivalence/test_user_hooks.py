@@ -49,6 +49,8 @@ DEEDS = [
     ("switches gradients off", "before_run", 0),
     ("adds a param group", "before_run", 0),
     ("adds a param group", "after_train_iter", 3),
+    ("loads an optimizer's state", "after_train_iter", 5),
+    ("loads an optimizer's state", "before_run", 0),
     ("replaces the optimizer", "before_run", 0),
     ("replaces the optimizer", "after_train_iter", 5),
     ("steps", "before_train_iter", 3),
