@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # tiny models: more threads would only wait for each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types bench golden oracle mmcv wheel clean
+.PHONY: demo test lint types bench equivalence golden oracle mmcv wheel clean
 
 demo: $(READY)            ## one config, both drivers, the numbers side by side
 	$(RUN) -m mmhooks demo
@@ -23,6 +23,10 @@ types: $(READY)
 
 bench: $(READY)           ## ratios against peers: one table, and benchmarks/results/bench.json
 	$(RUN) -m benchmarks
+
+equivalence: export CASES ?= 300
+equivalence: $(READY)     ## all hooks and settings, and 300 drawn cases (CASES, SEED), under both drivers: the same
+	$(RUN) -m pytest -q -p no:warnings tests/lightning/equivalence tests/lightning/test_resume.py
 
 wheel: $(READY)
 	$(RUN) -m build --wheel

@@ -22,7 +22,6 @@ from mmhooks import (
     ProfilerHook,
     SyncBuffersHook,
 )
-from mmhooks.checkpoint import read_checkpoint
 from mmhooks_lightning import HookCallback, HookedModule
 
 DRIVERS = ("native", "lightning")
@@ -85,42 +84,6 @@ def assert_same(one, other):
     assert list(one) == list(other)
     for name in one:
         assert torch.equal(one[name], other[name]), name
-
-
-EMA = {
-    "plain": {},
-    "compound": {"interval": 3, "interval_mode": "compound"},
-    "falling": {"warm_up": 10, "warm_up_mode": "falling"},
-    "fused": {"fused": True},
-    "swapped": {"swap_interval": 4},
-}
-
-
-@pytest.mark.parametrize("by_epoch", [True, False])
-@pytest.mark.parametrize("name", EMA)
-def test_averages(tmp_path, name, by_epoch):
-    results = []
-    for driver in DRIVERS:
-        seen = []
-        hooks = [
-            (EMAHook(0.05, **EMA[name]), "ABOVE_NORMAL"),
-            (CheckpointHook(1 if by_epoch else 4, by_epoch=by_epoch), "NORMAL"),
-            *((ClosureHook(point, lambda r, seen=seen: seen.append(state(r.model))), "LOW") for point in (
-                "before_train_iter", "after_train_iter", "before_val_iter", "after_run")),
-        ]  # fmt: skip
-        workflow = (("train", 1 if by_epoch else 4), ("val", 1))
-        _, model = train(driver, tmp_path / driver, hooks, by_epoch, 3 if by_epoch else 10, workflow)
-        files = {f.name: read_checkpoint(f)["state_dict"] for f in (tmp_path / driver).glob("*_*.pth")}
-        results.append((seen, model, files))
-    (seen, model, files), (others, other, other_files) = results
-    assert len(seen) == len(others)
-    for ours, theirs in zip(seen, others, strict=True):
-        assert_same(ours, theirs)
-    assert_same(state(model), state(other))
-    assert set(files) == set(other_files) != set()
-    for file in files:
-        assert set(files[file]) == set(other_files[file])
-        assert all(torch.equal(files[file][key], other_files[file][key]) for key in files[file])
 
 
 @pytest.mark.parametrize("count", [4, 5])
