@@ -176,5 +176,5 @@ def test_what_files_say_of_a_stopped_run(tmp_path):
     for driver in DRIVERS:
         assert record(driver, stopped, tmp_path / driver).error is None
         files = (tmp_path / driver).glob("*.pth")
-        finished = {path.stem: read_checkpoint(path)["mmhooks"]["finished_iters"] for path in files}
+        finished = {path.stem: read_checkpoint(path)["mmhooks"]["position"]["iters"] for path in files}
         assert finished == {"by_hand_4": 3, "by_hand_7": 7, "iter_7": 7, "latest": 7, "by_hand_8": 7}, driver
