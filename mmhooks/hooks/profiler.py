@@ -30,7 +30,7 @@ class ProfilerHook(Hook):
 
     The profile ends after ``profile_iters`` epochs or iterations, or with the run when that is shorter, and stays in
     ``hook.profiler``. Profiling slows training down and keeps every event in memory: take few iterations.
-    Of a run that ends with an error the profile goes on until another ProfilerHook begins one.
+    That of a run that ends with an error is dropped: one that is open when the process exits makes it crash.
 
     Args:
         by_epoch: profile epochs; otherwise iterations.
@@ -57,7 +57,7 @@ class ProfilerHook(Hook):
         ...                                    on_trace_ready=dict(type="log_trace", sort_by="cpu_time_total")))
     """
 
-    #: The hook whose profile a run that ended with an error has left open.
+    #: The hook whose profile is open, perhaps left so by a runner with a ``run`` of its own.
     _left_open: ClassVar[ProfilerHook | None] = None
 
     def __init__(
@@ -115,6 +115,7 @@ class ProfilerHook(Hook):
         self._running = True
         self._left = self.profile_iters
         ProfilerHook._left_open = self
+        runner.on_leave(self._leave)
         runner.logger.info("ProfilerHook profiles %d %s", self.profile_iters, unit)
 
     def after_train_iter(self, runner: BaseRunner) -> None:
@@ -155,6 +156,10 @@ class ProfilerHook(Hook):
             return
         Path(self.json_trace_path).parent.mkdir(parents=True, exist_ok=True)
         self.profiler.export_chrome_trace(self.json_trace_path)
+
+    def _leave(self) -> None:
+        if self._running:
+            self._abandon()
 
     def _abandon(self) -> None:
         """End the profile of a run that failed, without a word about its trace."""
