@@ -6,14 +6,14 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from mmhooks.config.advice import cause_of, located, refused
+from mmhooks.config.advice import cause_of, located, near, refused, shown
 from mmhooks.config.formatting import format_value
 from mmhooks.config.functions import FUNCTIONS, call_function, call_method
 from mmhooks.config.limits import MAX_DEPTH, Budget, Refusal
 from mmhooks.config.operators import UNARY, binary, compare
 from mmhooks.config.scalars import read_scalar
 from mmhooks.config.templates import BASE_KEY, FILE_NAMES, TEMPLATE, Pending, Templates, keys_of
-from mmhooks.errors import ConfigError, nearest
+from mmhooks.errors import ConfigError
 
 # What evaluating plain data can raise; anything else would be a mistake of the reader's own.
 DATA_ERRORS = (
@@ -127,8 +127,7 @@ class Expressions:
         try:
             return container[key]
         except KeyError as error:
-            hint = nearest(str(key), [str(name) for name in container])
-            raise Refusal(f"KeyError: the dict has no key {key!r}{hint}") from error
+            raise Refusal(f"KeyError: the dict has no key {shown(key)}{near(key, container)}") from error
 
     def look_up(self, node: ast.Name) -> Any:
         """Give what a name was bound to earlier in the file."""
@@ -146,7 +145,7 @@ class Expressions:
                 "'{{ fileDirname }}'"
             )
         known = [*(key for scope in self._scopes for key in scope), "True", "False", "None"]
-        raise Refusal(f"the name {name!r} is not defined above this line{nearest(name, known)}")
+        raise Refusal(f"the name {shown(name)} is not defined above this line{near(name, known)}")
 
     def _unpack(self, targets: Sequence[ast.expr], values: list[Any]) -> None:
         stars = [place for place, target in enumerate(targets) if isinstance(target, ast.Starred)]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmhooks.config.advice import cause_of, located
+from mmhooks.config.advice import cause_of, located, near, shown
 from mmhooks.config.configdict import ConfigDict
 from mmhooks.config.evaluate import evaluate
 from mmhooks.config.json_files import read_json
@@ -19,7 +19,7 @@ from mmhooks.config.module import Module
 from mmhooks.config.settle import settle
 from mmhooks.config.templates import BASE_KEY, DEPRECATION_KEY, Pending, Templates, file_variables, resolve, written
 from mmhooks.config.yaml_files import read_yaml
-from mmhooks.errors import ConfigError, nearest
+from mmhooks.errors import ConfigError
 
 RESERVED_KEYS = ("filename", "text", "pretty_text")
 READERS: dict[str, Callable[[str, str, Budget, Templates], Module]] = {
@@ -28,6 +28,7 @@ READERS: dict[str, Callable[[str, str, Budget, Templates], Module]] = {
     ".yaml": read_yaml,
     ".yml": read_yaml,
 }
+_MAX_NAME = 1_000
 SUFFIXES = ", ".join(READERS)
 
 
@@ -111,7 +112,7 @@ class _Reader:
             templates = Templates(self.budget, variables, self._environment, bases.read)
             module = READERS[suffix](source, path, self.budget, templates)
             _check_reserved(module)
-            _warn_if_deprecated(module)
+            self._warn_if_deprecated(module)
             return self._over_bases(module, bases)
         except Refusal as error:
             raise located(path, 1, error) from None
@@ -152,8 +153,20 @@ class _Reader:
             try:
                 settled[key] = settle(value, look_up, self.budget)
             except Refusal as error:
-                raise ConfigError(f"{module.place(key)}{key}: {error}") from cause_of(error)
+                raise ConfigError(f"{module.place(key)}{key!s:.100}: {error}") from cause_of(error)
         return settled
+
+    def _warn_if_deprecated(self, module: Module) -> None:
+        notice = module.values.pop(DEPRECATION_KEY, None)
+        if notice is None:
+            return
+        self.budget.weigh(notice)
+        text = f"the config {module.path} will go away"
+        if isinstance(notice, dict) and "expected" in notice:
+            text += f"; use {notice['expected']!s:.300} instead"
+        if isinstance(notice, dict) and "reference" in notice:
+            text += f"; see {notice['reference']!s:.300}"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
 
 
 class _Bases:
@@ -192,6 +205,8 @@ class _Bases:
                     f"{self._path}:{line}: {BASE_KEY} must be a path or a list of paths, not {type(name).__name__}; "
                     f"write {BASE_KEY} = ['./base.py']"
                 )
+            if len(name) > _MAX_NAME:
+                raise ConfigError(f"{self._path}:{line}: {BASE_KEY} names {shown(name)}, which is too long for a path")
         return list(names)
 
     def _read(self, names: list[str], line: int) -> None:
@@ -203,8 +218,8 @@ class _Bases:
             for key in values:
                 if key in owners:
                     raise ConfigKeyError(
-                        f"{asked}it and the base {owners[key]!r} both define {key!r}; a key may come from one base "
-                        "only: take it out of one of them, or let one be the base of the other"
+                        f"{asked}it and the base {owners[key]!r} both define {shown(key)}; a key may come from "
+                        "one base only: take it out of one of them, or let one be the base of the other"
                     )
             owners.update(dict.fromkeys(values, name))
             dict.update(self._values, values)
@@ -233,18 +248,6 @@ def _check_reserved(module: Module) -> None:
     for name in RESERVED_KEYS:
         if name in module.values:
             check_reserved(name, module.place(name))
-
-
-def _warn_if_deprecated(module: Module) -> None:
-    notice = module.values.pop(DEPRECATION_KEY, None)
-    if notice is None:
-        return
-    text = f"the config {module.path} will go away"
-    if isinstance(notice, dict) and "expected" in notice:
-        text += f"; use {notice['expected']} instead"
-    if isinstance(notice, dict) and "reference" in notice:
-        text += f"; see {notice['reference']}"
-    warnings.warn(text, DeprecationWarning, stacklevel=2)
 
 
 def _absolute(path: str) -> str:
@@ -293,4 +296,4 @@ def _near_files(path: str) -> str:
         names = sorted(entry.name for entry in folder.iterdir() if entry.suffix in READERS)
     except OSError:
         return f"; there is no folder {folder}"
-    return nearest(Path(path).name, names) or (f"; that folder holds {', '.join(names[:8])}" if names else "")
+    return near(Path(path).name, names) or (f"; that folder holds {', '.join(names[:8])}" if names else "")

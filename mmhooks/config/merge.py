@@ -66,7 +66,7 @@ def merge_value(value: dict[Any, Any], below: Any, list_keys: bool, place: str) 
     if isinstance(below, dict) or (list_keys and isinstance(below, list)):
         return merge(value, below, list_keys=list_keys, at=place)
     raise ConfigTypeError(
-        f"{place} is a dict here, but of type {type(below).__name__} in what it is merged into; "
+        f"{place:.300} is a dict here, but of type {type(below).__name__} in what it is merged into; "
         f"put {DELETE_KEY}=True into the dict to replace the other value"
     )
 

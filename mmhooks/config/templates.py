@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mmhooks.config.advice import near, shown
 from mmhooks.config.configdict import unwrap
 from mmhooks.config.limits import Budget, Refusal
-from mmhooks.errors import nearest
 
 BASE_KEY = "_base_"
 DEPRECATION_KEY = "_deprecation_"
@@ -186,9 +186,9 @@ def _copied(keys: Keys, bases: Mapping[Any, Any], budget: Budget) -> Any:
         if isinstance(value, (list, tuple)) and key.isdecimal() and int(key) < len(value):
             slot = int(key)
         elif not isinstance(value, Mapping) or key not in value:
-            known = [str(name) for name in value] if isinstance(value, Mapping) else []
+            known = value if isinstance(value, Mapping) else ()
             place = ".".join((BASE_KEY, *keys[:position]))
-            raise Refusal(f"{written(keys)}: {place} has no key {key!r}{nearest(key, known)}")
+            raise Refusal(f"{written(keys)}: {place} has no key {shown(key)}{near(key, known)}")
         value = value[slot]
     plain = unwrap(value)  # no larger than a base, which has been paid for
     budget.weigh(plain)

@@ -51,7 +51,8 @@ def read_yaml(source: str, path: str, budget: Budget, templates: Templates) -> M
     except DATA_ERRORS as error:
         raise located(path, builder.line if builder else 1, error) from cause_of(error)
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}:1: a config is a mapping, `key: value`, not a {type(values).__name__}")
+        kind = "template" if isinstance(values, Pending) else type(values).__name__
+        raise ConfigError(f"{path}:1: a config is a mapping, `key: value`, not a {kind}")
     return Module(path, source, values, builder.lines)
 
 

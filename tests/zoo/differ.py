@@ -165,13 +165,13 @@ def options(draw: Draw) -> dict[str, Any]:
     return {name: draw.value(1) for name in draw.random.sample(names, draw.random.randint(0, 3))}
 
 
-def outcome(config: Any, file: Path, over: dict[str, Any]) -> str:
+def outcome(config: Any, errors: type[Exception], file: Path, over: dict[str, Any]) -> str:
     """Read a config with one of the two, and give a digest of its values, or `!` and the error."""
     try:
         cfg = config.fromfile(str(file))
         cfg.merge_from_dict(over)
         return digest(cfg._cfg_dict.to_dict())
-    except ConfigError if config is mmhooks.config.Config else Exception as error:
+    except errors as error:
         return f"!{type(error).__name__}"
 
 
@@ -187,8 +187,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             file = write(draw, Path(folder))
             over = options(draw)
-            theirs = outcome(mmcv.Config, file, copy.deepcopy(over))  # it takes `_delete_` out of what it is given
-            ours = outcome(mmhooks.config.Config, file, over)
+            theirs = outcome(
+                mmcv.Config, Exception, file, copy.deepcopy(over)
+            )  # it takes `_delete_` out of what it is given
+            ours = outcome(mmhooks.config.Config, ConfigError, file, over)
             same = ours == theirs or ours[0] == theirs[0] == "!"
             counts[
                 "DIFFERENT" if not same else f"both fail, MMCV with {theirs[1:]}" if ours[0] == "!" else "equal"
