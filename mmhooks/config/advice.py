@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
 
 from mmhooks.config.limits import Refusal
-from mmhooks.errors import ConfigError
+from mmhooks.errors import ConfigError, nearest
 
+_LONG = 100
 _VALUE = "write the value itself"
 _COMPREHENSION = "write a comprehension: [... for x in ...]"
 _CUSTOM_IMPORTS = (
@@ -61,6 +65,19 @@ def located(path: str, line: int, error: BaseException) -> ConfigError:
     else:
         reason = f"{type(error).__name__}: {error}"
     return ConfigError(f"{path}:{line}: {reason[:1000]}")
+
+
+def near(name: Any, known: Iterable[Any]) -> str:
+    """Name known words close to one that a config gives, if there are not too many and they are not too long."""
+    if not isinstance(name, str) or len(name) > _LONG:
+        return ""
+    return nearest(name, [word for word in islice(known, 1_000) if isinstance(word, str) and len(word) <= _LONG])
+
+
+def shown(value: Any) -> str:
+    """Show a key or name that a config gives, as it is written, cut where it is long."""
+    text = repr(value) if not isinstance(value, str) or len(value) <= _LONG else f"{value[:_LONG]!r}..."
+    return text if len(text) <= 2 * _LONG else text[: 2 * _LONG] + "..."
 
 
 def cause_of(error: BaseException) -> BaseException | None:

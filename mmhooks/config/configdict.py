@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -10,6 +11,8 @@ from mmhooks.errors import nearest
 
 class ConfigDict(dict[Any, Any]):
     """A dict with attribute access; dicts put into it, in lists and tuples too, become ConfigDicts.
+
+    What it is made of is copied, as far as dicts, lists and tuples go.
 
     Args:
         *args: a mapping or an iterable of pairs, as for dict.
@@ -25,9 +28,14 @@ class ConfigDict(dict[Any, Any]):
     """
 
     def __init__(self, /, *args: Mapping[Any, Any] | Iterable[tuple[Any, Any]], **kwargs: Any) -> None:
-        super().__init__()
-        for key, value in dict(*args, **kwargs).items():
-            self[key] = value
+        super().__init__({key: _copied(value) for key, value in dict(*args, **kwargs).items()})
+
+    @classmethod
+    def holding(cls, values: dict[Any, Any]) -> Self:
+        """Make one of values that are wrapped already, without a look at them."""
+        made = cls.__new__(cls)
+        dict.update(made, values)
+        return made
 
     def __setitem__(self, key: Any, value: Any) -> None:
         super().__setitem__(key, wrap(value))
@@ -62,17 +70,29 @@ class ConfigDict(dict[Any, Any]):
             self[key] = default
         return self[key]
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[misc]
+    def __or__(self, other: Any) -> Any:
+        if not isinstance(other, dict):
+            return NotImplemented
+        made = type(self)(self)
+        made.update(other)
+        return made
+
+    def __ror__(self, other: Any) -> Any:
+        return type(self)(other) | self if isinstance(other, dict) else NotImplemented
+
+    def __ior__(self, other: Any) -> Self:
         self.update(other)
         return self
 
     def copy(self) -> Self:
         """Make a shallow copy: the values are the same objects."""
-        other = type(self)()
-        dict.update(other, self)
-        return other
+        return self.holding(self)
 
     __copy__ = copy
+
+    def deepcopy(self) -> Self:
+        """Make a copy that shares nothing with this one."""
+        return copy.deepcopy(self)
 
     def to_dict(self) -> dict[Any, Any]:
         """Make a deep copy of plain dicts, lists and tuples."""
@@ -84,7 +104,15 @@ def wrap(value: Any) -> Any:
     if isinstance(value, dict):
         return value if isinstance(value, ConfigDict) else ConfigDict(value)
     if type(value) in (list, tuple):
-        return type(value)(wrap(item) for item in value)
+        return type(value)([wrap(item) for item in value])
+    return value
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ConfigDict(value)
+    if type(value) in (list, tuple):
+        return type(value)([_copied(item) for item in value])
     return value
 
 
@@ -93,7 +121,7 @@ def unwrap(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: unwrap(item) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(unwrap(item) for item in value)
+        return type(value)([unwrap(item) for item in value])
     return value
 
 

@@ -4,48 +4,25 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mmhooks.config.advice import cause_of, located, refused
 from mmhooks.config.expressions import DATA_ERRORS, Expressions
 from mmhooks.config.limits import Budget
+from mmhooks.config.module import Module
 from mmhooks.config.operators import binary
-from mmhooks.config.templates import file_variables
+from mmhooks.config.templates import Templates, file_variables, mask_odd_keys
 from mmhooks.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class Module:
-    """What one config file says, before its bases are merged.
-
-    Attributes:
-        path: the file.
-        values: the names it assigns, in order; those that start with two underscores are left out.
-        lines: the line where each of them was last assigned.
-        tree: the syntax tree.
-    """
-
-    path: str
-    values: dict[str, Any]
-    lines: dict[str, int]
-    tree: ast.Module
-
-    def line_of_text(self, name: str, text: str) -> int:
-        """Find the line of a string in what a name is assigned: which of several bases it is that cannot be read."""
-        line = self.lines[name]
-        statement = next(node for node in self.tree.body if line <= (node.end_lineno or line))
-        found = (node for node in ast.walk(statement) if isinstance(node, ast.Constant) and node.value == text)
-        return min((node.lineno for node in found), default=line)
-
-
-def evaluate(source: str, path: str, budget: Budget) -> Module:
-    """Read the text of one config file.
+def evaluate(source: str, path: str, budget: Budget, templates: Templates | None = None) -> Module:
+    """Read the text of one `.py` config file.
 
     Args:
         source: the text.
-        path: the absolute path of the file: for messages, and for `{{ fileDirname }}` and its like.
+        path: the absolute path of the file, for messages.
         budget: the work that is left for the config and its bases.
+        templates: what its templates stand for; by default `{{ fileDirname }}` and its like, of that path.
 
     Raises:
         ConfigError: the text is not the data that a config is; says the line, and what to write instead.
@@ -54,11 +31,12 @@ def evaluate(source: str, path: str, budget: Budget) -> Module:
         >>> evaluate("width = 8\\nmodel = dict(width=2 * width)", "/configs/a.py", Budget()).values
         {'width': 8, 'model': {'width': 16}}
     """
-    tree = _parse(source, path)
-    expressions = Expressions(path, file_variables(path), budget)
+    tree = _parse(mask_odd_keys(source), path)
+    expressions = Expressions(path, templates or Templates(budget, file_variables(path)), budget)
     _Statements(expressions).run(tree.body)
+    # names with two underscores in front are helpers, as in MMCV
     values = {name: value for name, value in expressions.names.items() if not name.startswith("__")}
-    return Module(path, values, expressions.lines, tree)
+    return Module(path, source, values, expressions.lines)
 
 
 def _parse(source: str, path: str) -> ast.Module:

@@ -6,13 +6,14 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from mmhooks.config.advice import cause_of, located, refused
+from mmhooks.config.advice import cause_of, located, near, refused, shown
 from mmhooks.config.formatting import format_value
 from mmhooks.config.functions import FUNCTIONS, call_function, call_method
 from mmhooks.config.limits import MAX_DEPTH, Budget, Refusal
 from mmhooks.config.operators import UNARY, binary, compare
-from mmhooks.config.templates import BaseReference, fill_text, unquoted_reference
-from mmhooks.errors import ConfigError, nearest
+from mmhooks.config.scalars import read_scalar
+from mmhooks.config.templates import BASE_KEY, FILE_NAMES, TEMPLATE, Pending, Templates, keys_of
+from mmhooks.errors import ConfigError
 
 # What evaluating plain data can raise; anything else would be a mistake of the reader's own.
 DATA_ERRORS = (
@@ -26,13 +27,16 @@ DATA_ERRORS = (
     MemoryError,
 )
 
+_SMALL = frozenset({bool, float, type(None)})
+_LARGE = 1 << 63
+
 
 class Expressions:
     """Evaluates the expressions of one config file.
 
     Args:
         path: the file, for messages.
-        variables: the values of `{{ fileDirname }}` and its like.
+        templates: what the templates of the file stand for.
         budget: the work that is left.
 
     Attributes:
@@ -40,13 +44,13 @@ class Expressions:
         lines: the line of each name's last assignment.
     """
 
-    def __init__(self, path: str, variables: dict[str, str], budget: Budget) -> None:
+    def __init__(self, path: str, templates: Templates, budget: Budget) -> None:
         self.path = path
         self.budget = budget
         self.names: dict[str, Any] = {}
         self.lines: dict[str, int] = {}
         self._scopes = [self.names]  # comprehensions add one each
-        self._variables = variables
+        self._templates = templates
         self._depth = 0
 
     def evaluate(self, node: ast.expr) -> Any:
@@ -55,21 +59,35 @@ class Expressions:
         Raises:
             ConfigError: the expression is no data, or cannot be computed; says where and why.
         """
-        self._depth += 1
+        if type(node) is ast.Constant:  # most nodes are one, and most of them need no look at their size
+            value: Any = node.value
+            kind = type(value)
+            if (
+                kind in _SMALL
+                or (kind is int and value < _LARGE)  # a constant has no sign
+                or (kind is str and len(value) < 16 and "{" not in value)
+            ):
+                self.budget.left -= 1
+                return value
+        self._depth = depth = self._depth + 1
         try:
-            self.budget.step()
-            if self._depth > MAX_DEPTH:
-                raise Refusal(f"the expression is nested more than {MAX_DEPTH} deep; split it over several names")
+            self.budget.left -= 1
+            if self.budget.left < 0 or depth > MAX_DEPTH:
+                self._refuse_more()
             handler = self._HANDLERS.get(type(node))
             if handler is None:
                 raise refused(node)
-            return handler(self, node)
+            value = handler(self, node)
         except ConfigError:
             raise
-        except DATA_ERRORS as error:
+        except DATA_ERRORS as error:  # nothing goes on after an error, so the depth may stay as it is
             raise located(self.path, node.lineno, error) from cause_of(error)
-        finally:
-            self._depth -= 1
+        self._depth = depth - 1
+        return value
+
+    def _refuse_more(self) -> None:
+        self.budget.step()
+        raise Refusal(f"the expression is nested more than {MAX_DEPTH} deep; split it over several names")
 
     def assign(self, target: ast.expr, value: Any) -> None:
         """Bind a value to a name, to several names, or to a key.
@@ -95,7 +113,7 @@ class Expressions:
         """Do `container[key] = value` for a list or dict that the config made."""
         if type(container) not in (list, dict):
             raise TypeError(f"a {type(container).__name__} value takes no item assignment")
-        self.budget.weigh(key)
+        self._key(key)
         if isinstance(key, slice):
             self.budget.step(len(container))
             value = self.budget.argument(value)
@@ -103,14 +121,13 @@ class Expressions:
 
     def get_item(self, container: Any, key: Any) -> Any:
         """Do `container[key]`, charged for a slice's copy."""
-        self.budget.weigh(key)
+        self._key(key)
         if isinstance(key, slice) and type(container) is not range:
             self.budget.step(len(container))
         try:
             return container[key]
         except KeyError as error:
-            hint = nearest(str(key), [str(name) for name in container])
-            raise Refusal(f"KeyError: the dict has no key {key!r}{hint}") from error
+            raise Refusal(f"KeyError: the dict has no key {shown(key)}{near(key, container)}") from error
 
     def look_up(self, node: ast.Name) -> Any:
         """Give what a name was bound to earlier in the file."""
@@ -120,7 +137,7 @@ class Expressions:
                 return scope[name]
         if name in FUNCTIONS:
             raise Refusal(f"the function {name} is no value; call it, or write its name as a string: '{name}'")
-        if name in self._variables:
+        if name in FILE_NAMES:
             raise Refusal(f"the template {name} belongs in quotes: '{{{{ {name} }}}}'")
         if name.startswith("__"):
             raise Refusal(
@@ -128,7 +145,7 @@ class Expressions:
                 "'{{ fileDirname }}'"
             )
         known = [*(key for scope in self._scopes for key in scope), "True", "False", "None"]
-        raise Refusal(f"the name {name!r} is not defined above this line{nearest(name, known)}")
+        raise Refusal(f"the name {shown(name)} is not defined above this line{near(name, known)}")
 
     def _unpack(self, targets: Sequence[ast.expr], values: list[Any]) -> None:
         stars = [place for place, target in enumerate(targets) if isinstance(target, ast.Starred)]
@@ -153,13 +170,26 @@ class Expressions:
     def _constant(self, node: ast.Constant) -> Any:
         value = node.value
         if isinstance(value, str):
-            self.budget.text(len(value))
-            return fill_text(value, self._variables, node.lineno)
+            if len(value) > 15:
+                self.budget.text(len(value))
+            return self._filled(value, node.lineno) if "{" in value else value
         if isinstance(value, int):
             self.budget.integer(value.bit_length())
+        elif isinstance(value, bytes):
+            self.budget.text(len(value))
         elif value is ...:
             raise Refusal("... stands for nothing in a config; write the value, or None")
         return value
+
+    def _filled(self, text: str, line: int, f_string: bool = False) -> Any:
+        filled = self._templates.fill(text, line, f_string)
+        return self._put_in(filled) if isinstance(filled, Pending) else filled
+
+    def _put_in(self, pending: Pending) -> Any:
+        """Give a base's value to compute with, or, where `_base_` is still to come, what stands for it."""
+        if BASE_KEY not in self.names:
+            return pending
+        return self._templates.put_in(pending, self.names[BASE_KEY], self.lines.get(BASE_KEY, 1))
 
     def _list(self, node: ast.List) -> list[Any]:
         return self._elements(node.elts)
@@ -167,11 +197,27 @@ class Expressions:
     def _tuple(self, node: ast.Tuple) -> tuple[Any, ...]:
         return tuple(self._elements(node.elts))
 
-    def _set(self, node: ast.Set) -> set[Any] | BaseReference:
-        reference = unquoted_reference(node)
-        if reference is not None:
-            return reference
+    def _set(self, node: ast.Set) -> Any:
+        if len(node.elts) == 1 and isinstance(node.elts[0], ast.Set) and len(node.elts[0].elts) == 1:
+            return self._unquoted(node.elts[0].elts[0], node.lineno)
         return {self._key(value) for value in self._elements(node.elts)}
+
+    def _unquoted(self, inner: ast.expr, line: int) -> Any:
+        """Read `{{ _base_.a.b }}` or `{{'$NAME:default'}}` outside of quotes, in Python's eyes a set in a set."""
+        keys: list[str] = []
+        part = inner
+        while isinstance(part, ast.Attribute):
+            keys.insert(0, part.attr)
+            part = part.value
+        if keys and isinstance(part, ast.Name) and part.id == BASE_KEY:
+            return self._put_in(Pending((keys_of(".".join(keys)),), line))
+        if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+            found = TEMPLATE.fullmatch(f"{{{{{inner.value}}}}}")
+            value = None if found is None or found["env"] is None else self._templates.value_of(found)
+            if isinstance(value, str):
+                return read_scalar(value)
+        value = self.evaluate(inner)
+        raise TypeError(f"a set in a set: {{{{ {value!r:.40} }}}}; sets hold no sets, write a list")
 
     def _dict(self, node: ast.Dict) -> dict[Any, Any]:
         made: dict[Any, Any] = {}
@@ -183,7 +229,8 @@ class Expressions:
         return made
 
     def _key(self, value: Any) -> Any:
-        self.budget.weigh(value)  # hashing walks a tuple to its end
+        if type(value) is not str:
+            self.budget.weigh(value)  # hashing walks a tuple to its end
         return value
 
     def _mapping(self, value: Any) -> dict[Any, Any]:
@@ -233,19 +280,25 @@ class Expressions:
             return call_method(receiver, target.attr, self.budget, *self._arguments(node))
         if not isinstance(target, ast.Name):
             raise refused(target)
-        if any(target.id in scope for scope in self._scopes):
+        if target.id in self.names or any(target.id in scope for scope in self._scopes[1:]):
             raise Refusal(f"{target.id!r} is a value of this file, and a value cannot be called")
-        return call_function(target.id, self.budget, *self._arguments(node))
+        positional, named = self._arguments(node)
+        if target.id == "dict" and not positional:  # most of what configs are made of
+            return named
+        return call_function(target.id, self.budget, positional, named)
 
     def _arguments(self, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
         positional = self._elements(node.args)
         named: dict[str, Any] = {}
         for keyword in node.keywords:
-            value = self.evaluate(keyword.value)
-            pairs = self._mapping(value) if keyword.arg is None else {keyword.arg: value}
-            for name in pairs:
-                if name in named:
-                    raise TypeError(f"the argument {name!r} is given twice")
+            if keyword.arg is not None:
+                pairs = {keyword.arg: self.evaluate(keyword.value)}
+            else:
+                pairs = self._mapping(self.evaluate(keyword.value))
+                if not all(isinstance(name, str) for name in pairs):
+                    raise TypeError("keywords must be strings")
+            if not named.keys().isdisjoint(pairs):
+                raise TypeError(f"the argument {next(name for name in pairs if name in named)!r} is given twice")
             named.update(pairs)
         return positional, named
 
@@ -257,7 +310,7 @@ class Expressions:
                 conversion = None if part.conversion < 0 else chr(part.conversion)
                 parts.append(format_value(self.evaluate(part.value), conversion, spec, self.budget))
             elif isinstance(part, ast.Constant):
-                parts.append(str(fill_text(str(part.value), self._variables, node.lineno, "f-string")))
+                parts.append(str(self._filled(str(part.value), node.lineno, f_string=True)))
         self.budget.text(sum(len(part) for part in parts))
         return "".join(parts)
 

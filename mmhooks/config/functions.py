@@ -6,10 +6,10 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
+from mmhooks.config.advice import near
 from mmhooks.config.formatting import format_text
 from mmhooks.config.limits import MAX_FORMAT_NUMBER, TEXTS, Budget, Refusal
 from mmhooks.config.operators import binary
-from mmhooks.errors import nearest
 
 _NUMBERS = frozenset({int, bool, float, complex})
 
@@ -31,7 +31,7 @@ def call_function(name: str, budget: Budget, args: list[Any], kwargs: dict[str, 
     """
     if name not in FUNCTIONS:
         raise Refusal(
-            f"{name}(...) cannot be called: a config is data and runs no code{nearest(name, FUNCTIONS)}; "
+            f"{name}(...) cannot be called: a config is data and runs no code{near(name, FUNCTIONS)}; "
             f"there are {', '.join(sorted(FUNCTIONS))}"
         )
     return FUNCTIONS[name](budget, *args, **kwargs)
@@ -55,7 +55,7 @@ def call_method(receiver: Any, name: str, budget: Budget, args: list[Any], kwarg
         kind = type(receiver).__name__
         known = ", ".join(f".{method}()" for method in methods) or "none"
         raise Refusal(
-            f".{name}() of a {kind} value is not read in a config{nearest(name, methods)}; "
+            f".{name}() of a {kind} value is not read in a config{near(name, methods)}; "
             f"the methods of a {kind} are: {known}"
         )
     return methods[name](budget, receiver, *args, **kwargs)

@@ -8,11 +8,14 @@ from typing import Any
 
 MAX_STEPS = 1_000_000
 MAX_DEPTH = 100
-MAX_FILE_BYTES = 1 << 20
 MAX_TEXT = 1_000_000
 MAX_ITEMS = 1_000_000
 MAX_BITS = 1 << 16
 MAX_FORMAT_NUMBER = 1_000
+# A syntax tree takes some 600 times the memory of its text, so Python is allowed less of it than plain data.
+MAX_FILE_BYTES = {".py": 1 << 18, ".json": 1 << 20, ".yaml": 1 << 20, ".yml": 1 << 20}
+_FULL_FILES = 2  # a config and its bases together
+_STEPS_PER_FILE = 2_000  # an empty file costs something too, or bases of bases would multiply for nothing
 _CHARACTERS_PER_STEP = 16
 
 TEXTS = frozenset({str, bytes})
@@ -36,10 +39,14 @@ class Budget:
 
     A step is one node evaluated, one element produced or looked at, or sixteen characters of text, so the number of
     steps bounds the time and the memory alike.
+
+    Attributes:
+        left: the steps that are left.
     """
 
     def __init__(self, steps: int = MAX_STEPS) -> None:
-        self._left = steps
+        self.left = steps
+        self._files = float(_FULL_FILES)
 
     def step(self, count: int = 1) -> None:
         """Charge some steps.
@@ -47,9 +54,16 @@ class Budget:
         Raises:
             Refusal: nothing is left.
         """
-        self._left -= count
-        if self._left < 0:
+        self.left -= count
+        if self.left < 0:
             raise Refusal(f"the config needs more than {MAX_STEPS:,} steps to read; write the values out")
+
+    def file(self, size: int, suffix: str) -> None:
+        """Charge a file of this many characters, about to be parsed."""
+        self._files -= size / MAX_FILE_BYTES[suffix]
+        if self._files < 0:
+            raise Refusal("the config and its bases are too large together; keep what is no config in files of its own")
+        self.step(_STEPS_PER_FILE + size // _CHARACTERS_PER_STEP)
 
     def text(self, length: int) -> None:
         """Charge a string or bytes value of this length, about to be made."""
@@ -80,22 +94,25 @@ class Budget:
 
         A value that holds the same list many times is small in memory and huge to walk, so this comes first.
         """
-        pending = [(value, 0)]
-        while pending:
-            item, depth = pending.pop()
-            kind = type(item)
-            if kind in TEXTS:
-                self.step(1 + len(item) // _CHARACTERS_PER_STEP)
-            elif kind is dict or kind in _COLLECTIONS or kind is range:
-                if depth > MAX_DEPTH:
-                    raise Refusal(f"a value is nested more than {MAX_DEPTH} deep, or holds itself")
-                self.step(1 + len(item))
-                if kind is dict:
-                    pending.extend((part, depth + 1) for pair in item.items() for part in pair)
-                elif kind is not range:
-                    pending.extend((part, depth + 1) for part in item)
-            else:
-                self.step()
+        level, depth = [value], 0
+        while level:
+            self.step(len(level))
+            below: list[Any] = []
+            for item in level:
+                kind = type(item)
+                if kind in TEXTS:
+                    if len(item) >= _CHARACTERS_PER_STEP:
+                        self.step(len(item) // _CHARACTERS_PER_STEP)
+                elif kind is dict or kind in _COLLECTIONS:
+                    if depth > MAX_DEPTH:
+                        raise Refusal(f"a value is nested more than {MAX_DEPTH} deep, or holds itself")
+                    self.step(len(item))
+                    below.extend(item)
+                    if kind is dict:
+                        below.extend(item.values())
+                elif kind is range:
+                    self.step(len(item))
+            level, depth = below, depth + 1
 
     def argument(self, value: Any) -> Any:
         """Make a value safe to hand to a built-in function, which will walk it without asking."""

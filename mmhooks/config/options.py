@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mmhooks.config.limits import MAX_DEPTH
+from mmhooks.config.scalars import read_scalar
 from mmhooks.errors import ConfigError
 
 _EXAMPLE = "write key=value, such as optimizer.lr=0.01 or data.sizes=[32,64] or model.name='my net'"
-_WORDS = {"true": True, "false": False, "none": None}
 _CLOSING = {"[": "]", "(": ")"}
 _QUOTES = "'\""
 
@@ -105,7 +105,7 @@ class _Values:
         word = self._text[start : self._place].strip()
         if not word or opened:
             raise self._malformed("brackets do not match" if opened else "an element is empty")
-        return _scalar(word)
+        return read_scalar(word)
 
     def _peek(self) -> str:
         while self._text[self._place : self._place + 1].isspace():
@@ -114,12 +114,3 @@ class _Values:
 
     def _malformed(self, reason: str) -> ConfigError:
         return ConfigError(f"option {self._option!r}: {reason}; {_EXAMPLE}")
-
-
-def _scalar(word: str) -> Any:
-    for read in (int, float):
-        try:
-            return read(word)
-        except ValueError:
-            continue
-    return _WORDS.get(word.lower(), word)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pprint import pformat
 from typing import Any
 
 from mmhooks.config.config import Config
+from mmhooks.config.writing import write_python
 from mmhooks.errors import ConfigError, nearest
 
 
@@ -32,7 +32,7 @@ class Source:
 
     def text(self) -> str:
         """Write the values out as a config, options laid over it included."""
-        return "".join(f"{key} = {pformat(value, width=120, sort_dicts=False)}\n" for key, value in self.values.items())
+        return write_python(self.values, strict=False)
 
     def section(self, key: str) -> dict[str, Any]:
         """Give the dict of a key, which may be one inside another: ``"data.train"``.

@@ -1,53 +1,57 @@
-"""The `{{ ... }}` templates of MMCV's configs: the file's own name, and values of its bases."""
+"""The `{{ ... }}` templates of configs: the file's own name, values of its bases, and the environment."""
 
 from __future__ import annotations
 
-import ast
+import keyword
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mmhooks.config.limits import Refusal
-from mmhooks.errors import nearest
+from mmhooks.config.advice import near, shown
+from mmhooks.config.configdict import unwrap
+from mmhooks.config.limits import Budget, Refusal
 
-_FILE_NAMES = "fileDirname|fileBasenameNoExtension|fileBasename|fileExtname"
+BASE_KEY = "_base_"
+DEPRECATION_KEY = "_deprecation_"
+FILE_NAMES = ("fileDirname", "fileBasenameNoExtension", "fileBasename", "fileExtname")
+_INSIDE = (
+    rf"\s*(?:(?P<file>{'|'.join(FILE_NAMES)})|{BASE_KEY}\.(?P<base>[\w.]+)"
+    r"|(?P<quote>['\"]?)\$(?P<env>\w+)\s*:\s*(?P<default>[^{}\n]*?)(?P=quote))\s*"
+)
+TEMPLATE = re.compile(r"\{\{" + _INSIDE + r"\}\}")
 # In an f-string `{{` is an escaped brace, which ast.parse has already turned into one `{`.
-_FILE_TEMPLATE = {
-    "text": re.compile(r"\{\{\s*(" + _FILE_NAMES + r")\s*\}\}"),
-    "f-string": re.compile(r"\{\s*(" + _FILE_NAMES + r")\s*\}"),
-}
-_BASE_TEMPLATE = {
-    "text": re.compile(r"\{\{\s*_base_\.([\w.]+)\s*\}\}"),
-    "f-string": re.compile(r"\{\s*_base_\.([\w.]+)\s*\}"),
-}
+_IN_F_STRING = re.compile(r"\{" + _INSIDE + r"\}")
+_BASE_TEMPLATE = re.compile(r"(\{\{\s*" + BASE_KEY + r"\.)([\w.]+)(\s*\}\})")
+_ODD = "__base_item_"  # in front of a key that is no name in Python
+
+Keys = tuple[str, ...]
 
 
 def file_variables(path: str) -> dict[str, str]:
     """Give the values of `{{ fileDirname }}` and its like for a config file."""
     file = Path(path)
-    values = {
-        "fileDirname": str(file.parent),
-        "fileBasename": file.name,
-        "fileBasenameNoExtension": file.stem,
-        "fileExtname": file.suffix,
-    }
-    return {name: value.replace("\\", "/") for name, value in values.items()}
+    values = (str(file.parent), file.stem, file.name, file.suffix)
+    return {name: value.replace("\\", "/") for name, value in zip(FILE_NAMES, values, strict=True)}
 
 
-class BaseReference:
-    """Stands for `{{ _base_.key }}` until the bases are merged; a config can carry it about and nothing else."""
+class Pending:
+    """Stands for a value of the bases, or a text with such values in it, until the bases are there.
 
-    def __init__(self, keys: tuple[str, ...], line: int) -> None:
-        self.keys = keys
+    A config can carry it about and nothing else.
+
+    Attributes:
+        parts: the pieces of a text, of which a tuple is the keys of a base's value; one tuple alone is a whole value.
+        line: where it stands.
+    """
+
+    def __init__(self, parts: tuple[str | Keys, ...], line: int) -> None:
+        self.parts = parts
         self.line = line
 
     def _refuse(self, *_: Any) -> NoReturn:
-        template = "{{ _base_." + ".".join(self.keys) + " }}"
-        raise Refusal(
-            f"{template} is put in after the file is read, so it can only be a value of its own, as in x = {template}; "
-            "to compute with it, write the value out here"
-        )
+        template = next(written(part) for part in self.parts if isinstance(part, tuple))
+        raise Refusal(f"{template} can only be computed with below the bases; write {BASE_KEY} = [...] above this line")
 
     __bool__ = __len__ = __iter__ = __contains__ = __getitem__ = __hash__ = _refuse
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
@@ -59,86 +63,133 @@ class BaseReference:
     __neg__ = __pos__ = __invert__ = __abs__ = __round__ = _refuse
 
 
-def fill_text(text: str, variables: Mapping[str, str], line: int, kind: str = "text") -> str | BaseReference:
-    """Put the file's own names into a string, or recognise a string that is one whole base template.
+class Templates:
+    """What the templates of one file stand for.
 
     Args:
-        text: the string as the config has it.
-        variables: what file_variables gave.
-        line: where the string stands.
-        kind: 'text' for an ordinary string, 'f-string' for a piece of one.
-
-    Raises:
-        Refusal: a base template is only a part of the string.
+        budget: is charged for what is put in.
+        variables: the values of `{{ fileDirname }}` and its like; without them these stay as they are written.
+        environment: the values of `{{ $NAME:default }}`; None leaves those as they are written.
+        bases: reads the bases, given what `_base_` is and its line; the values of all of them.
     """
-    if "{" not in text:
-        return text
-    found = _BASE_TEMPLATE[kind].search(text)
-    if found is None:
-        return _FILE_TEMPLATE[kind].sub(lambda match: variables[match[1]], text)
-    if kind == "text" and found[0] == text.strip():
-        return BaseReference(tuple(found[1].split(".")), line)
-    template = "{{ _base_." + found[1] + " }}"
-    raise Refusal(f"{template} stands inside a longer string; a base's value can only be a whole value: x = {template}")
 
+    def __init__(
+        self,
+        budget: Budget,
+        variables: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
+        bases: Callable[[Any, int], Mapping[Any, Any]] | None = None,
+    ) -> None:
+        self._budget = budget
+        self._variables = variables
+        self._environment = environment
+        self._bases = bases
 
-def unquoted_reference(node: ast.Set) -> BaseReference | None:
-    """Recognise `{{ _base_.a.b }}` written without quotes, which Python reads as a set in a set."""
-    inner = node.elts[0]
-    if len(node.elts) != 1 or not isinstance(inner, ast.Set) or len(inner.elts) != 1:
-        return None
-    keys: list[str] = []
-    part = inner.elts[0]
-    while isinstance(part, ast.Attribute):
-        keys.insert(0, part.attr)
-        part = part.value
-    if keys and isinstance(part, ast.Name) and part.id == "_base_":
-        return BaseReference(tuple(keys), node.lineno)
-    return None
+    def fill(self, text: str, line: int, f_string: bool = False) -> str | Pending:
+        """Put into a text what its templates stand for.
 
+        Args:
+            text: the string as the config has it.
+            line: where the string stands.
+            f_string: whether it is a piece of an f-string.
+        """
+        parts: list[str | Keys] = []
+        place = 0
+        for found in (_IN_F_STRING if f_string else TEMPLATE).finditer(text):
+            value = self.value_of(found)
+            if value is not None:
+                parts += [text[place : found.start()], value]
+                place = found.end()
+        if not parts:
+            return text
+        parts.append(text[place:])
+        return self.joined(parts, line)
 
-def settle(value: Any, lookup: Callable[[BaseReference], Any]) -> Any:
-    """Rebuild a value as a tree of its own, with the bases' values in place of the references.
+    def value_of(self, found: re.Match[str]) -> str | Keys | None:
+        """Give the text that a template stands for, the keys of a base's value, or None where it stays as it is.
 
-    Args:
-        value: what the evaluator made; weighed before, so that it is neither too large nor too deep.
-        lookup: gives the value of a reference.
-
-    Raises:
-        Refusal: the value is no data, but an iterator or a view.
-    """
-    kind = type(value)
-    if kind is dict:
-        return {key: settle(item, lookup) for key, item in value.items()}
-    if kind is list:
-        return [settle(item, lookup) for item in value]
-    if kind is tuple:
-        return tuple([settle(item, lookup) for item in value])
-    if kind is set:
-        return set(value)
-    if kind is BaseReference:
-        return lookup(value)
-    if kind in _DATA:
-        return value
-    raise Refusal(f"a {kind.__name__} object is no data; write list(...) around it")
-
-
-_DATA = frozenset({type(None), bool, int, float, complex, str, bytes, range})
-
-
-def base_value(reference: BaseReference, bases: Mapping[str, Any]) -> Any:
-    """Look a reference up in the merged bases.
-
-    Raises:
-        Refusal: no base has that key.
-    """
-    value: Any = bases
-    for position, key in enumerate(reference.keys):
-        if not isinstance(value, Mapping) or key not in value:
-            known = [str(name) for name in value] if isinstance(value, Mapping) else []
-            place = ".".join(("_base_", *reference.keys[:position]))
+        Raises:
+            Refusal: a variable that the environment does not have, without a default.
+        """
+        if found["base"] is not None:
+            return keys_of(found["base"])
+        if found["file"] is not None:
+            return self._variables.get(found["file"])
+        if self._environment is None:
+            return None
+        name, default = found["env"], found["default"]
+        if name not in self._environment and not default:
             raise Refusal(
-                f"{{{{ _base_.{'.'.join(reference.keys)} }}}}: {place} has no key {key!r}{nearest(key, known)}"
+                f"the environment has no variable {name!r}; set it, or give a default: {{{{ ${name}:value }}}}"
             )
-        value = value[key]
-    return value
+        return self._environment.get(name, default)
+
+    def joined(self, parts: list[str | Keys], line: int) -> str | Pending:
+        """Make a text of its pieces, or what stands for it until the bases are there."""
+        kept = tuple(part for part in parts if part)
+        texts = [part for part in kept if isinstance(part, str)]
+        self._budget.text(sum(map(len, texts)))
+        return "".join(texts) if len(texts) == len(kept) else Pending(kept, line)
+
+    def put_in(self, pending: Pending, named: Any, line: int) -> Any:
+        """Give the value that stands for a Pending, as plain dicts, lists and tuples of its own.
+
+        Args:
+            pending: what to replace.
+            named: the value of `_base_`.
+            line: the line of `_base_`.
+        """
+        if self._bases is None:
+            return pending
+        return resolve(pending, self._bases(named, line), self._budget)
+
+
+def keys_of(dotted: str) -> Keys:
+    """Split the keys of a base template, and take back what mask_odd_keys did to them."""
+    return tuple(part.removeprefix(_ODD) for part in dotted.split("."))
+
+
+def mask_odd_keys(source: str) -> str:
+    """Make `{{ _base_.a.0 }}` in the text of a Python file parse: its keys become names."""
+
+    def mask(found: re.Match[str]) -> str:
+        parts = [
+            part if part.isidentifier() and not keyword.iskeyword(part) else _ODD + part for part in found[2].split(".")
+        ]
+        return found[1] + ".".join(parts) + found[3]
+
+    return _BASE_TEMPLATE.sub(mask, source) if f"{BASE_KEY}." in source else source
+
+
+def written(keys: Keys) -> str:
+    """Write the template of a base's value."""
+    return "{{ " + ".".join((BASE_KEY, *keys)) + " }}"
+
+
+def resolve(pending: Pending, bases: Mapping[Any, Any], budget: Budget) -> Any:
+    """Replace a Pending by the values of the merged bases.
+
+    Raises:
+        Refusal: no base has that key, or the text becomes too long.
+    """
+    if len(pending.parts) == 1 and isinstance(pending.parts[0], tuple):
+        return _copied(pending.parts[0], bases, budget)
+    texts = [part if isinstance(part, str) else str(_copied(part, bases, budget)) for part in pending.parts]
+    budget.text(sum(map(len, texts)))
+    return "".join(texts)
+
+
+def _copied(keys: Keys, bases: Mapping[Any, Any], budget: Budget) -> Any:
+    value: Any = bases
+    for position, key in enumerate(keys):
+        slot: Any = key
+        if isinstance(value, (list, tuple)) and key.isdecimal() and int(key) < len(value):
+            slot = int(key)
+        elif not isinstance(value, Mapping) or key not in value:
+            known = value if isinstance(value, Mapping) else ()
+            place = ".".join((BASE_KEY, *keys[:position]))
+            raise Refusal(f"{written(keys)}: {place} has no key {shown(key)}{near(key, known)}")
+        value = value[slot]
+    plain = unwrap(value)  # no larger than a base, which has been paid for
+    budget.weigh(plain)
+    return plain
