@@ -99,6 +99,7 @@ class Lit(L.LightningModule):
         self.net = nn.Linear(6, 3)
 
     def training_step(self, batch, batch_idx):
+        self.clip = self.trainer.gradient_clip_val
         return nn.functional.cross_entropy(self.net(batch["x"]), batch["y"])
 
     def configure_optimizers(self):
@@ -110,15 +111,15 @@ def fit(module, hooks, folder):
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = L.Trainer(max_epochs=1, accelerator="cpu", callbacks=[HookCallback(hooks, work_dir=folder)], **quiet)
     trainer.fit(module, DataLoader(Points(), batch_size=6))
-    return trainer
 
 
 def test_beside_automatic_optimization(tmp_path):
-    trainer = fit(Lit(), [mmcv.OptimizerHook(grad_clip={"max_norm": 0.5})], tmp_path)
-    assert trainer.gradient_clip_val == 0.5
+    module = Lit()
+    fit(module, [mmcv.OptimizerHook(grad_clip={"max_norm": 0.5})], tmp_path)
+    assert module.clip == 0.5
     with pytest.raises(HookError, match="Noisy has no equal among the Trainer's settings"):
         fit(Lit(), [Noisy()], tmp_path)
-    with pytest.raises(HookError, match="FixedLrUpdaterHook and the schedulers of Lit"):
+    with pytest.raises(HookError, match="FixedLrUpdaterHook and the StepLR of Lit"):
         fit(Lit(), [mmcv.FixedLrUpdaterHook()], tmp_path)
 
 
