@@ -153,3 +153,31 @@ def test_shallow_copies_share_their_values(cfg):
 
 def test_repr_names_the_file():
     assert repr(Config({"a": 1}, filename="x.py")) == "Config (path: x.py): {'a': 1}"
+
+
+def test_two_dicts_make_a_third(cfg):
+    before = cfg.to_dict()
+    made = cfg.model | {"type": "Other", "neck": {"k": 1}}
+    assert (made.type, made.neck.k, made.heads[0].n) == ("Other", 1, 1)
+    assert type({"a": {"b": 1}} | cfg.model) is ConfigDict
+    assert ({"type": "x", "a": {"b": 1}} | cfg.model).a.b == 1
+    made.heads[0].n = 5
+    deep = cfg.model.deepcopy()
+    deep.heads[1][0].m = 6
+    assert cfg.to_dict() == before
+
+
+def test_a_config_of_another_s_values_shares_nothing_with_it(cfg):
+    other = Config(cfg._cfg_dict)
+    other.model.heads[0].n = 5
+    other.model.heads.append(1)
+    assert cfg.model.heads == [{"n": 1}, ({"m": 2},)]
+
+
+def test_errors_are_those_that_mmcv_raises_too(cfg):
+    with pytest.raises(KeyError, match=r"^the key 'text' is reserved"):
+        cfg["text"] = 1
+    with pytest.raises(KeyError, match="index 7 is out of range"):
+        cfg.merge_from_dict({"model.heads.7.n": 1})
+    with pytest.raises(TypeError, match="lr is a dict here, but of type float"):
+        cfg.merge_from_dict({"lr.x": 1})

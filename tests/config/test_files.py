@@ -275,3 +275,26 @@ def test_home_is_expanded(write, tmp_path, monkeypatch):
     write("a.py", "x = 1\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Config.fromfile("~/a.py").x == 1
+
+
+def test_errors_of_bases_are_those_that_mmcv_raises_too(write):
+    write("b.py", "x = 1\n")
+    write("c.py", "x = 1\n")
+    with pytest.raises(KeyError, match=r"^\S+a\.py:1: _base_ names 'c\.py'"):
+        Config.fromfile(write("a.py", "_base_ = ['b.py', 'c.py']\n"))
+    with pytest.raises(TypeError, match=r"a\.py:2: x is a dict here"):
+        Config.fromfile(write("a.py", "_base_ = 'b.py'\nx = dict()\n"))
+
+
+def test_custom_imports_are_not_imported_whatever_the_argument_says(write):
+    file = write("a.py", "custom_imports = dict(imports=['no_such_module'])\n")
+    for wanted in (True, False):
+        cfg = Config.fromfile(file, import_custom_modules=wanted)
+        assert cfg.custom_imports.imports == ["no_such_module"]
+
+
+def test_the_text_of_a_notice_is_short(write):
+    write("a.py", f"_deprecation_ = dict(expected={'x' * 5000!r})\n")
+    with pytest.warns(DeprecationWarning) as caught:
+        Config.fromfile(write("b.py", "_base_ = 'a.py'\n"))
+    assert len(str(caught[0].message)) < 1000

@@ -13,9 +13,9 @@ WATCH = Path(__file__).with_name("hostile") / "watch.py"
 
 
 def watched(folder, *arguments):
-    command = [sys.executable, str(WATCH), str(folder), *arguments]
+    command = [sys.executable, str(WATCH), "--folder", str(folder), *arguments]
     run = subprocess.run(command, capture_output=True, text=True, cwd=WATCH.parents[3])
-    assert run.returncode == 0, run.stderr
+    assert run.stdout, run.stderr
     return json.loads(run.stdout)
 
 

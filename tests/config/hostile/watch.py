@@ -1,6 +1,6 @@
 """Read hostile configs in a process that watches itself: what is opened, what happens, what it takes.
 
-``watch.py FOLDER --drawn 100`` prints one line of JSON; what went wrong is in it.
+It prints one line of JSON, and fails if anything went wrong.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections import Counter
@@ -137,9 +138,9 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("--folder", type=Path, help="an empty folder; a temporary one by default")
     parser.add_argument("--drawn", type=int, default=100)
     parser.add_argument("--light", action="store_true", help="leave out what is large")
     parser.add_argument("--seed", type=int, default=0)
@@ -148,7 +149,7 @@ def main() -> None:
     mmhooks.config.files.Budget = Counted  # type: ignore[misc]
     Config.fromstring("a: {b: 2020-01-01}", ".yaml")  # whatever is imported on the way is there now
     Config.fromstring("a = f'{1:>3}'", ".py").dump()
-    watch = Watch(arguments.folder)
+    watch = Watch(arguments.folder or Path(tempfile.mkdtemp()))
     limit_memory()
     for name, files in corpus().items():
         if not arguments.light or sum(map(len, files.values())) < LARGE:
@@ -170,7 +171,8 @@ def main() -> None:
         drawn()
     summary = {"counts": watch.counts, "slowest": round(watch.slowest, 2), "steps": watch.steps, "wrong": watch.wrong}
     print(json.dumps(summary))
+    return 1 if watch.wrong else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
