@@ -17,7 +17,7 @@ import lightning as L
 import torch
 
 from both.own import build
-from both.subjects import MODELS, loader
+from both.subjects import MODELS, Loader, loader
 from both.text import digest, text, without_times
 from mmhooks import EpochBasedRunner, Hook, IterBasedRunner
 from mmhooks.hook import POINTS
@@ -75,6 +75,9 @@ def record(driver: str, case: Case, folder: Path) -> Record:
         finally:
             torch.set_grad_enabled(True)  # a hook may have switched gradients off
         run.finish()
+        for one in run.loaders.values():
+            if isinstance(one, Loader):
+                one.end()
     return seen
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -198,6 +199,26 @@ class Fewer(Batches):
 BATCHES: dict[str, type[Batches]] = {one.__name__.lower(): one for one in (Batches, Contained, Fewer)}
 
 
+class Loader(DataLoader[Any]):
+    """Ends its workers when a run is over.
+
+    A runner, its hooks and its loaders refer to each other, and of an iterator that the garbage collector finds in
+    such a circle PyTorch waits 5 s for each worker.
+    """
+
+    def __iter__(self) -> Any:
+        iterator = super().__iter__()
+        if self.num_workers:
+            self.iterators = [*getattr(self, "iterators", ()), weakref.ref(iterator)]
+        return iterator
+
+    def end(self) -> None:
+        for reference in getattr(self, "iterators", ()):
+            iterator = reference()
+            if iterator is not None:
+                iterator._shutdown_workers()
+
+
 def loader(
     kind: str = "samples",
     size: int | None = 37,
@@ -224,13 +245,13 @@ def loader(
         return BATCHES[kind](size or 0, batch_size, seed)
     generator = torch.Generator().manual_seed(seed) if own_generator else None
     if kind == "stream":
-        return DataLoader(Stream(size), batch_size, generator=generator, **arguments)
+        return Loader(Stream(size), batch_size, generator=generator, **arguments)
     data = Samples(size or 1, seed, poison)
     if sampler == "batch":
         batches = BatchSampler(RandomSampler(data, generator=generator), batch_size, arguments.pop("drop_last", False))
-        return DataLoader(data, batch_sampler=batches, generator=generator, **arguments)
+        return Loader(data, batch_sampler=batches, generator=generator, **arguments)
     if sampler == "distributed":
         arguments["sampler"] = DistributedSampler(data, num_replicas=2, rank=1, seed=seed)
     elif sampler == "random":
         arguments["sampler"] = RandomSampler(data, replacement=True, num_samples=len(data), generator=generator)
-    return DataLoader(data, batch_size, generator=generator, **arguments)
+    return Loader(data, batch_size, generator=generator, **arguments)
