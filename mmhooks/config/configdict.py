@@ -8,6 +8,8 @@ from typing import Any, Self
 
 from mmhooks.errors import nearest
 
+_SINGLE = frozenset({str, int, float, bool, type(None)})  # most values, and none of them holds another
+
 
 class ConfigDict(dict[Any, Any]):
     """A dict with attribute access; dicts put into it, in lists and tuples too, become ConfigDicts.
@@ -119,9 +121,9 @@ def _copied(value: Any) -> Any:
 def unwrap(value: Any) -> Any:
     """Copy dicts, lists and tuples, with plain dicts in place of ConfigDicts; what is none of these stays itself."""
     if isinstance(value, dict):
-        return {key: unwrap(item) for key, item in value.items()}
+        return {key: item if type(item) in _SINGLE else unwrap(item) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)([unwrap(item) for item in value])
+        return type(value)([item if type(item) in _SINGLE else unwrap(item) for item in value])
     return value
 
 

@@ -280,7 +280,7 @@ class Expressions:
             return call_method(receiver, target.attr, self.budget, *self._arguments(node))
         if not isinstance(target, ast.Name):
             raise refused(target)
-        if target.id in self.names or any(target.id in scope for scope in self._scopes[1:]):
+        if target.id in self.names or (len(self._scopes) > 1 and any(target.id in scope for scope in self._scopes)):
             raise Refusal(f"{target.id!r} is a value of this file, and a value cannot be called")
         positional, named = self._arguments(node)
         if target.id == "dict" and not positional:  # most of what configs are made of
@@ -288,19 +288,25 @@ class Expressions:
         return call_function(target.id, self.budget, positional, named)
 
     def _arguments(self, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
-        positional = self._elements(node.args)
+        positional = self._elements(node.args) if node.args else []
         named: dict[str, Any] = {}
         for keyword in node.keywords:
-            if keyword.arg is not None:
-                pairs = {keyword.arg: self.evaluate(keyword.value)}
+            value = self.evaluate(keyword.value)
+            if keyword.arg is None:
+                self._spread(value, named)
+            elif keyword.arg in named:
+                raise TypeError(f"the argument {keyword.arg!r} is given twice")
             else:
-                pairs = self._mapping(self.evaluate(keyword.value))
-                if not all(isinstance(name, str) for name in pairs):
-                    raise TypeError("keywords must be strings")
-            if not named.keys().isdisjoint(pairs):
-                raise TypeError(f"the argument {next(name for name in pairs if name in named)!r} is given twice")
-            named.update(pairs)
+                named[keyword.arg] = value
         return positional, named
+
+    def _spread(self, value: Any, named: dict[str, Any]) -> None:
+        for key, item in self._mapping(value).items():
+            if not isinstance(key, str):
+                raise TypeError("keywords must be strings")
+            if key in named:
+                raise TypeError(f"the argument {key!r} is given twice")
+            named[key] = item
 
     def _f_string(self, node: ast.JoinedStr) -> str:
         parts: list[str] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from types import GeneratorType
 from typing import Any
 
-MAX_STEPS = 1_000_000
+MAX_STEPS = 500_000  # a dozen times what the largest real config takes
 MAX_DEPTH = 100
 MAX_TEXT = 1_000_000
 MAX_ITEMS = 1_000_000

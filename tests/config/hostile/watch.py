@@ -138,6 +138,24 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
+def draw(watch: Watch, number: int, first: int) -> None:
+    """Read a number of drawn configs."""
+
+    @seed(first)
+    @settings(
+        max_examples=number,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(configs())
+    def drawn(files: Files) -> None:
+        watch.read(f"drawn {files!r}", files)
+
+    drawn()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="an empty folder; a temporary one by default")
@@ -155,20 +173,8 @@ def main() -> int:
         if not arguments.light or sum(map(len, files.values())) < LARGE:
             watch.read(name, files)
 
-    @seed(arguments.seed)
-    @settings(
-        max_examples=arguments.drawn,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(configs())
-    def drawn(files: Files) -> None:
-        watch.read(f"drawn {files!r}", files)
-
     if arguments.drawn:
-        drawn()
+        draw(watch, arguments.drawn, arguments.seed)
     summary = {"counts": watch.counts, "slowest": round(watch.slowest, 2), "steps": watch.steps, "wrong": watch.wrong}
     print(json.dumps(summary))
     return 1 if watch.wrong else 0
