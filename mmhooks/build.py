@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import re
@@ -16,22 +17,20 @@ from torch import nn
 
 from mmhooks.checks import check_flag, check_path
 from mmhooks.config import Config
-from mmhooks.config.source import Source, built_from, check_keys
+from mmhooks.config.source import Source, built_from
 from mmhooks.distributed import MMDistributedDataParallel, get_dist_info, set_random_seed, sync_random_seed
 from mmhooks.errors import ConfigError, nearest
-from mmhooks.hook_configs import evaluation_of, further_hooks, training_hooks
+from mmhooks.hook_configs import evaluation_of
 from mmhooks.hooks import EvalHook
 from mmhooks.imports import import_custom
 from mmhooks.loaders import build_loader
 from mmhooks.log import get_logger
 from mmhooks.optim import build_optimizer
-from mmhooks.registry import HOOKS, MODELS, build_from_cfg
+from mmhooks.plan import RunPlan, plan_run
+from mmhooks.recipes import OWN
+from mmhooks.registry import HOOKS, MODELS, arguments_of, build_from_cfg
 from mmhooks.runner.base import Optimizers, Workflow
-from mmhooks.runner.checks import check_length, check_workflow
 from mmhooks.runner.registration import HookRegistration
-
-RUNNER_TYPES = ("EpochBasedRunner", "IterBasedRunner")
-_RUNNER_KEYS = ("type", "max_epochs", "max_iters")
 
 
 @dataclass
@@ -136,16 +135,14 @@ def build_run(
     folder = _folder(source, work_dir)
     load_from = _path(source, "load_from", load_from)
     resume_from = _path(source, "resume_from", resume_from)
-    by_epoch, max_epochs, max_iters = _length(source)
-    workflow = _workflow(source)
-    hooks = training_hooks(source)
+    plan = plan_run(cfg, OWN, world_size=get_dist_info()[1])
     logger = _logger(source)
     import_custom(values.get("custom_imports"), source.name, logger)
     seed = _seed(seed if seed is not None else values.get("seed"), diff_seed, deterministic)
 
     # in this order: drivers must not differ in the random numbers that building draws
     model = _parallel(_model(source, where), source)
-    loaders = [build_loader(source, mode, seed) for mode, _ in workflow]
+    loaders = [build_loader(source, mode, seed) for mode, _ in plan.workflow]
     optimizer_config = source.section("optimizer")
     with source.building("optimizer"):
         optimizer = build_optimizer(model, optimizer_config)
@@ -153,12 +150,12 @@ def build_run(
         model=model,
         optimizer=optimizer,
         loaders=loaders,
-        workflow=workflow,
-        by_epoch=by_epoch,
-        max_epochs=max_epochs,
-        max_iters=max_iters,
-        training_hooks=hooks,
-        hooks=further_hooks(source, by_epoch, seed, logger),
+        workflow=plan.workflow,
+        by_epoch=plan.by_epoch,
+        max_epochs=plan.max_epochs,
+        max_iters=plan.max_iters,
+        training_hooks=plan.training_hooks,
+        hooks=_further_hooks(plan, seed, logger),
         device=where,
         work_dir=folder,
         meta={"seed": seed, "exp_name": Path(source.name).name, "config": source.text()},
@@ -187,7 +184,7 @@ def model_and_evaluation(
     source = Source.of(cfg)
     where = _device("model_and_evaluation", device)
     import_custom(source.values.get("custom_imports"), source.name, _logger(source))
-    evaluation = {"type": "EvalHook", **evaluation_of(source)}
+    evaluation = {"type": "EvalHook", **evaluation_of(source, get_dist_info()[1] > 1)}
     evaluation.pop("priority", None)
     model = _model(source, where)
     split = "test" if source.section("data").get("test") else "val"
@@ -200,43 +197,27 @@ def model_and_evaluation(
     return model, hook
 
 
-def _length(source: Source) -> tuple[bool, int | None, int | None]:
-    """Tell whether the run counts epochs, and its length in epochs or in iterations."""
-    values = source.values
-    runner = source.section("runner") if values.get("runner") is not None else {}
-    if not runner:
-        runner = {f"max_{unit}": values[f"total_{unit}"] for unit in ("epochs", "iters") if f"total_{unit}" in values}
-    epochs, iters = runner.get("max_epochs"), runner.get("max_iters")
-    kind = runner.get("type", RUNNER_TYPES[0] if epochs is not None else RUNNER_TYPES[1])
-    if kind not in RUNNER_TYPES:
-        raise ConfigError(
-            f"{source.name}: the type of runner must be one of {', '.join(RUNNER_TYPES)}, not {kind!r}"
-            f"{nearest(str(kind), RUNNER_TYPES)}"
-        )
-    check_keys(f"{source.name}: runner", runner, _RUNNER_KEYS)
-    by_epoch = kind == RUNNER_TYPES[0]
-    wanted, other = (epochs, iters) if by_epoch else (iters, epochs)
-    if wanted is None or other is not None:
-        raise ConfigError(
-            f"{source.name} does not say how long to train: write "
-            "runner=dict(type='EpochBasedRunner', max_epochs=12) or runner=dict(type='IterBasedRunner', "
-            f"max_iters=40000); it has {runner or 'no runner'}"
-        )
-    length = check_length(source.name, "max_epochs" if by_epoch else "max_iters", wanted)
-    return by_epoch, length if by_epoch else None, None if by_epoch else length
+def _further_hooks(plan: RunPlan, seed: int | None, logger: logging.Logger) -> list[tuple[Any, Any]]:
+    """Give what is registered beside the training hooks; the evaluation gets its loader."""
+    hooks: list[tuple[Any, Any]] = []
+    for hook in plan.hooks:
+        config = hook.config
+        if hook.key == "evaluation":
+            kind = HOOKS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
+            _tell_misspelt(config, kind, plan.source.name, logger)
+            loader = build_loader(plan.source, "val", seed, share=getattr(kind, "_shares_work", True))
+            config = {**config, "dataloader": loader}
+        hooks.append((config, hook.priority))
+    return hooks
 
 
-def _workflow(source: Source) -> Workflow:
-    given = source.values.get("workflow") or [("train", 1)]
-    try:
-        workflow = [tuple(flow) for flow in given]
-    except TypeError:
-        raise ConfigError(f"{source.name}: workflow must be a list such as [('train', 1)], not {given!r}") from None
-    try:
-        check_workflow(workflow)
-    except ConfigError as error:
-        raise ConfigError(f"{source.name}: {error}") from None
-    return workflow
+def _tell_misspelt(evaluation: Mapping[str, Any], kind: Any, where: str, logger: logging.Logger) -> None:
+    """Warn of keys that look like an argument of the hook, and go to ``dataset.evaluate``, as in MMCV."""
+    known = ["type", "priority", "metric", *(arguments_of(kind) if kind is not None else ())]
+    for key in map(str, evaluation):
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+        if near and key not in known:
+            logger.warning("%s: evaluation.%s goes to dataset.evaluate; did you mean %r?", where, key, near[0])
 
 
 def _seed(seed: int | None, diff_seed: bool, deterministic: bool) -> int | None:
