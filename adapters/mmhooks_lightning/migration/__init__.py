@@ -1,0 +1,1 @@
+"""The road from an MMCV 1.x config to a Lightning project."""
