@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
-import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmhooks.config.configdict import ConfigDict
 from mmhooks.config.source import Source
 from mmhooks.distributed import get_dist_info
-from mmhooks.distributed.batches import to_device
 from mmhooks.errors import ConfigError
-from mmhooks.loaders import build_loader
+from mmhooks.loaders import MovedLoader, build_loader
 from mmhooks.optim import build_optimizer
 from mmhooks.plan import PlannedHook, RunPlan
 from mmhooks.recipes import Builders
@@ -35,7 +33,7 @@ class RunBuilder(Protocol):
     def optimizer(self, model: nn.Module) -> Optimizers:
         """Build the optimizer of the model."""
 
-    def evaluation(self, hook: PlannedHook, seed: int | None, device: torch.device) -> Any:
+    def evaluation(self, hook: PlannedHook, seed: int | None, model: nn.Module) -> Any:
         """Build what evaluates, as `register_hook` takes it, with the loader that it evaluates over."""
 
     def meta(self) -> dict[str, Any]:
@@ -75,7 +73,7 @@ class FromRegistries:
         with self._source.building("optimizer"):
             return build_optimizer(model, config)
 
-    def evaluation(self, hook: PlannedHook, seed: int | None, device: torch.device) -> dict[str, Any]:
+    def evaluation(self, hook: PlannedHook, seed: int | None, model: nn.Module) -> dict[str, Any]:
         """Give the config of the hook, with the loader over ``data.val``."""
         kind = HOOKS.get(hook.config["type"]) if isinstance(hook.config["type"], str) else hook.config["type"]
         loader = build_loader(self._source, "val", seed, share=getattr(kind, "_shares_work", True))
@@ -138,7 +136,7 @@ class FromCodebase:
             optimizer: Optimizers = self._call(self._builders.optimizer)(model, _mmcv_dict(self._plan.optimizer or {}))
         return optimizer
 
-    def evaluation(self, hook: PlannedHook, seed: int | None, device: torch.device) -> Any:
+    def evaluation(self, hook: PlannedHook, seed: int | None, model: nn.Module) -> Any:
         """Build the code base's own hook, over ``data.val`` in test mode."""
         arguments = {"dist": get_dist_info()[1] > 1, **self._plan.loaders["val"]}
         if self._plan.recipe.loaders is not None and self._plan.recipe.loaders.val_reads is None:
@@ -151,7 +149,7 @@ class FromCodebase:
             loader = self._call(self._builders.loader)(dataset, **arguments)
             config = {key: value for key, value in hook.config.items() if key != "type"}
             kind = imported(hook.place or "", self._plan.recipe.name)
-            return kind(MovedLoader(loader, device), **config)
+            return kind(MovedLoader(loader, model), **config)
 
     def meta(self) -> dict[str, Any]:
         """Give the attributes of the data set that the code base writes into its files."""
@@ -160,32 +158,6 @@ class FromCodebase:
 
     def _call(self, place: str) -> Any:
         return imported(place, self._plan.recipe.name)
-
-
-class MovedLoader:
-    """A loader whose batches come as a model takes them: on its device, and without containers of mmcv around them.
-
-    In everything else it is the loader.
-
-    Args:
-        loader: the loader.
-        device: where the model is.
-    """
-
-    def __init__(self, loader: Any, device: torch.device) -> None:
-        self._loader = loader
-        self._device = device
-
-    def __iter__(self) -> Iterator[Any]:
-        return (to_device(batch, self._device) for batch in self._loader)
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_loader":  # while it is copied or unpickled
-            raise AttributeError(name)
-        return getattr(self._loader, name)
 
 
 def imported(place: str, codebase: str) -> Any:
