@@ -14,6 +14,7 @@ from mmhooks import __version__
 from mmhooks.checkpoint.write import atomic_write
 from mmhooks.config.writing import write_python
 from mmhooks.errors import ConfigError
+from mmhooks.builders import val_flow
 from mmhooks.hooks import DistEvalHook
 from mmhooks.plan import RunPlan
 from mmhooks.recipes import Builders, Recipe
@@ -31,6 +32,9 @@ _HOOK_ARGUMENTS = frozenset(
         *arguments_of(DistEvalHook),
     )
 )
+
+#: What builders.py itself defines.
+_OWN_NAMES = ("build_evaluation", "build_loader", "build_model", "build_optimizer")
 
 
 def rendered(template: str, **values: Any) -> str:
@@ -91,6 +95,8 @@ def built_values(plan: RunPlan) -> dict[str, Any]:
     data = values.get("data")
     if isinstance(data, Mapping):
         built["data"] = {split: data[split] for split in ("train", "val", "test") if split in data}
+        if plan.recipe.builders is not None and "val" in dict(plan.workflow):
+            built["data"]["val_flow"] = val_flow(data)
     built["loaders"] = plan.loaders
     evaluation = values.get("evaluation")
     built["evaluate"] = {key: value for key, value in (evaluation or {}).items() if key not in _HOOK_ARGUMENTS}
@@ -134,13 +140,14 @@ def _imports(recipe: Recipe, builders: Builders, style: str) -> dict[str, Any]:
     places = {key: place for key, place in vars(builders).items() if isinstance(place, str)}
     if style == "bridge":
         places |= {"hook": recipe.evaluation.hook, "dist_hook": recipe.evaluation.dist_hook}
-    names, imports = {}, {"mmcv": {"ConfigDict"}}
+    names: dict[str, str] = {}
+    imports = {"mmcv": {"ConfigDict"}}
     if style == "bridge":
         imports["mmhooks.loaders"] = {"MovedLoader"}
     for key, place in places.items():
         module, _, name = place.partition(":")
-        names[key] = name
-        imports.setdefault(module, set()).add(name)
+        names[key] = f"_{name}" if name in _OWN_NAMES else name
+        imports.setdefault(module, set()).add(f"{name} as _{name}" if name in _OWN_NAMES else name)
     return {"names": names, "imports": [(module, sorted(found)) for module, found in sorted(imports.items())]}
 
 
