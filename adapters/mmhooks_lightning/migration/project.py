@@ -11,10 +11,10 @@ from typing import Any
 import jinja2
 
 from mmhooks import __version__
+from mmhooks.builders import val_flow
 from mmhooks.checkpoint.write import atomic_write
 from mmhooks.config.writing import write_python
 from mmhooks.errors import ConfigError
-from mmhooks.builders import val_flow
 from mmhooks.hooks import DistEvalHook
 from mmhooks.plan import RunPlan
 from mmhooks.recipes import Builders, Recipe
