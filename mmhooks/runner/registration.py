@@ -224,7 +224,7 @@ def _with_policy(config: HookOrConfig, argument: str, suffix: str) -> HookOrConf
         ) from None
     if not isinstance(policy, str):
         raise ConfigError(f"the policy in {argument} must be a name such as 'step', not {policy!r}")
-    kind = (policy.title() if policy == policy.lower() else policy) + suffix
+    kind = policy_class(policy, suffix)
     if HOOKS.get(kind) is None:
         stems = [name.removesuffix(suffix) for name in HOOKS.all_keys() if name.endswith(suffix)]
         known = list(dict.fromkeys(_policy(stem) for stem in stems if stem))
@@ -235,6 +235,16 @@ def _with_policy(config: HookOrConfig, argument: str, suffix: str) -> HookOrConf
             f"class {kind} in a module that the config imports: custom_imports=dict(imports=['my_package.my_module'])"
         )
     return {**config, "type": kind}
+
+
+def policy_class(policy: str, suffix: str) -> str:
+    """Name the class of a policy: 'step' is a StepLrUpdaterHook, 'CosineAnnealing' stays as it is.
+
+    Args:
+        policy: as a config writes it.
+        suffix: ``"LrUpdaterHook"`` or ``"MomentumUpdaterHook"``.
+    """
+    return (policy.title() if policy == policy.lower() else policy) + suffix
 
 
 def _policy(stem: str) -> str:
