@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmhooks.builders import FromRegistries, RunBuilder, builder_of
 from mmhooks.checks import check_flag, check_path
 from mmhooks.config import Config
 from mmhooks.config.source import Source, built_from
@@ -25,9 +26,10 @@ from mmhooks.hooks import EvalHook
 from mmhooks.imports import import_custom
 from mmhooks.loaders import build_loader
 from mmhooks.log import get_logger
-from mmhooks.optim import build_optimizer
 from mmhooks.plan import RunPlan, plan_run
-from mmhooks.recipes import OWN
+from mmhooks.process import prepare_process
+from mmhooks.recipes import OWN, RECIPES, Recipe, find_recipe
+from mmhooks.recipes.find import model_type
 from mmhooks.registry import HOOKS, MODELS, arguments_of, build_from_cfg
 from mmhooks.runner.base import Optimizers, Workflow
 from mmhooks.runner.registration import HookRegistration
@@ -91,6 +93,7 @@ class RunSpec:
 def build_run(
     cfg: Config | Mapping[str, Any],
     *,
+    codebase: str | Recipe | None = None,
     work_dir: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     diff_seed: bool = False,
@@ -108,6 +111,8 @@ def build_run(
 
     Args:
         cfg: the config, which stays as it is.
+        codebase: the recipe of the code base that consumes the config (see `mmhooks.recipes`), or its name. Without it
+            the type of the model tells, where nobody registered one of that name here: ``FasterRCNN`` is mmdet's.
         work_dir: the folder of checkpoints and logs, on this machine.
         seed: of the generators of Python, NumPy and PyTorch, set before anything is built. Without one, several
             processes agree on one, as does a deterministic run; otherwise nothing is seeded.
@@ -135,17 +140,17 @@ def build_run(
     folder = _folder(source, work_dir)
     load_from = _path(source, "load_from", load_from)
     resume_from = _path(source, "resume_from", resume_from)
-    plan = plan_run(cfg, OWN, world_size=get_dist_info()[1])
+    plan = plan_run(cfg, _codebase(source, codebase), world_size=get_dist_info()[1])
     logger = _logger(source)
     import_custom(values.get("custom_imports"), source.name, logger)
-    seed = _seed(seed if seed is not None else values.get("seed"), diff_seed, deterministic)
+    seed = _seed(seed if seed is not None else plan.seed, diff_seed, deterministic)
+    prepare_process(source, plan.recipe)
 
     # in this order: drivers must not differ in the random numbers that building draws
-    model = _parallel(_model(source, where), source)
-    loaders = [build_loader(source, mode, seed) for mode, _ in plan.workflow]
-    optimizer_config = source.section("optimizer")
-    with source.building("optimizer"):
-        optimizer = build_optimizer(model, optimizer_config)
+    builder = builder_of(plan)
+    model = _parallel(builder.model().to(where), plan.parallel)
+    loaders = [builder.loader(mode, seed) for mode, _ in plan.workflow]
+    optimizer = builder.optimizer(model)
     return RunSpec(
         model=model,
         optimizer=optimizer,
@@ -155,10 +160,10 @@ def build_run(
         max_epochs=plan.max_epochs,
         max_iters=plan.max_iters,
         training_hooks=plan.training_hooks,
-        hooks=_further_hooks(plan, seed, logger),
+        hooks=_further_hooks(plan, builder, seed, model, logger),
         device=where,
         work_dir=folder,
-        meta={"seed": seed, "exp_name": Path(source.name).name, "config": source.text()},
+        meta={"seed": seed, "exp_name": Path(source.name).name, "config": source.text(), **builder.meta()},
         logger=logger,
         load_from=load_from,
         resume_from=_latest(folder, auto_resume) or resume_from,
@@ -186,7 +191,7 @@ def model_and_evaluation(
     import_custom(source.values.get("custom_imports"), source.name, _logger(source))
     evaluation = {"type": "EvalHook", **evaluation_of(source, get_dist_info()[1] > 1)}
     evaluation.pop("priority", None)
-    model = _model(source, where)
+    model = FromRegistries(source).model().to(where)
     split = "test" if source.section("data").get("test") else "val"
     evaluation["dataloader"] = build_loader(source, split, None)
     with source.building("evaluation"):
@@ -197,16 +202,30 @@ def model_and_evaluation(
     return model, hook
 
 
-def _further_hooks(plan: RunPlan, seed: int | None, logger: logging.Logger) -> list[tuple[Any, Any]]:
+def _codebase(source: Source, codebase: str | Recipe | None) -> Recipe:
+    """Find the recipe: one's own code, unless the model is one that a code base is known by and nobody registered."""
+    if isinstance(codebase, Recipe):
+        return codebase
+    if codebase is not None:
+        return find_recipe(source, codebase)
+    kind = model_type(source)
+    if kind is None or kind in MODELS:
+        return OWN
+    return next((recipe for recipe in RECIPES.values() if kind in recipe.model_types), OWN)
+
+
+def _further_hooks(
+    plan: RunPlan, builder: RunBuilder, seed: int | None, model: nn.Module, logger: logging.Logger
+) -> list[tuple[Any, Any]]:
     """Give what is registered beside the training hooks; the evaluation gets its loader."""
     hooks: list[tuple[Any, Any]] = []
     for hook in plan.hooks:
         config = hook.config
         if hook.key == "evaluation":
-            kind = HOOKS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
-            _tell_misspelt(config, kind, plan.source.name, logger)
-            loader = build_loader(plan.source, "val", seed, share=getattr(kind, "_shares_work", True))
-            config = {**config, "dataloader": loader}
+            if hook.place is None:
+                kind = HOOKS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
+                _tell_misspelt(config, kind, plan.source.name, logger)
+            config = builder.evaluation(hook, seed, model)
         hooks.append((config, hook.priority))
     return hooks
 
@@ -229,18 +248,8 @@ def _seed(seed: int | None, diff_seed: bool, deterministic: bool) -> int | None:
     return seed
 
 
-def _model(source: Source, device: torch.device) -> nn.Module:
-    config = source.section("model")
-    with source.building("model"):
-        model: nn.Module = build_from_cfg(config, MODELS)
-    return model.to(device)
-
-
-def _parallel(model: nn.Module, source: Source) -> nn.Module:
-    unused = check_flag(source.name, "find_unused_parameters", source.values.get("find_unused_parameters", False))
-    if get_dist_info()[1] == 1:
-        return model
-    return MMDistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=unused)
+def _parallel(model: nn.Module, arguments: Mapping[str, Any]) -> nn.Module:
+    return model if get_dist_info()[1] == 1 else MMDistributedDataParallel(model, **arguments)
 
 
 def _logger(source: Source) -> logging.Logger:

@@ -124,7 +124,12 @@ def plan_run(cfg: Config | Mapping[str, Any], codebase: str | Recipe | None = No
     values = source.values
     training, custom = _training_hooks(source, recipe)
     hooks = _further_hooks(source, recipe, by_epoch, world_size, custom)
-    optimizer = values.get("optimizer")
+    loaders = {split: loader_arguments(source, recipe, split) for split in ("train", "val")}
+    if recipe.loaders is not None and recipe.loaders.tells_runner:
+        loaders["train"]["runner_type"] = RUNNER_TYPES[0 if by_epoch else 1]
+    optimizer = None if values.get("optimizer") is None else source.section("optimizer")
+    if recipe.scales_lr and optimizer is not None:
+        _scale_lr(optimizer, source, loaders["train"], world_size, notes)
     unused = values.get("find_unused_parameters", recipe.find_unused_parameters)
     return RunPlan(
         source=source,
@@ -133,10 +138,10 @@ def plan_run(cfg: Config | Mapping[str, Any], codebase: str | Recipe | None = No
         max_epochs=max_epochs,
         max_iters=max_iters,
         workflow=workflow_of(source),
-        optimizer=None if optimizer is None else source.section("optimizer"),
+        optimizer=optimizer,
         training_hooks=training,
         hooks=hooks,
-        loaders={split: loader_arguments(source, recipe, split) for split in ("train", "val")},
+        loaders=loaders,
         parallel={
             "broadcast_buffers": False,
             "find_unused_parameters": check_flag(source.name, "find_unused_parameters", unused),
@@ -185,6 +190,20 @@ def _length(source: Source, recipe: Recipe, notes: dict[str, str]) -> tuple[bool
         )
     length = check_length(source.name, "max_epochs" if by_epoch else "max_iters", wanted)
     return by_epoch, length if by_epoch else None, None if by_epoch else length
+
+
+def _scale_lr(
+    optimizer: dict[str, Any], source: Source, loader: Mapping[str, Any], world_size: int, notes: dict[str, str]
+) -> None:
+    """Scale the lr with the samples of all processes, where ``auto_scale_lr`` is enabled."""
+    scaling = source.section("auto_scale_lr") if source.values.get("auto_scale_lr") is not None else {}
+    base = scaling.get("base_batch_size")
+    if not scaling.get("enable") or base is None:
+        return
+    samples = world_size * loader["samples_per_gpu"]
+    notes["auto_scale_lr"] = f"lr is scaled by {samples} / {base}, for {world_size} processes"
+    if samples != base:
+        optimizer["lr"] = (samples / base) * optimizer["lr"]
 
 
 def workflow_of(source: Source) -> Workflow:

@@ -24,6 +24,14 @@ CfgOptions = Annotated[
     list[str] | None,
     typer.Option("--cfg-options", metavar="KEY=VALUE ...", help="Values to lay over the config."),
 ]
+Codebase = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Whose config it is: mmdet, mmseg, mmcls, mmpose, mmcv for your own code, or package.module:RECIPE. "
+        "[default: told by the type of the model]",
+    ),
+]
 
 
 class Launcher(StrEnum):
@@ -58,6 +66,7 @@ def train(
     auto_resume: Annotated[
         bool, typer.Option("--auto-resume", help="Go on from latest.pth in the work_dir, if there is one.")
     ] = False,
+    codebase: Codebase = None,
     cfg_options: CfgOptions = None,
 ) -> None:
     """Train what a config describes."""
@@ -77,6 +86,7 @@ def train(
         with logging_to(console):
             spec = build_run(
                 cfg,
+                codebase=codebase,
                 work_dir=work_dir,
                 seed=seed,
                 diff_seed=diff_seed,

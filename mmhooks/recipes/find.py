@@ -32,7 +32,7 @@ def find_recipe(source: Source, codebase: str | None = None) -> Recipe:
     """
     if codebase is not None:
         return _imported(codebase) if ":" in codebase else _named(codebase)
-    kind = _model_type(source)
+    kind = model_type(source)
     if kind is not None:
         scope, _, name = kind.rpartition(".")
         if scope:
@@ -50,7 +50,8 @@ def find_recipe(source: Source, codebase: str | None = None) -> Recipe:
     )
 
 
-def _model_type(source: Source) -> str | None:
+def model_type(source: Source) -> str | None:
+    """Give the ``type`` of the config's ``model``, if it has one."""
     model: Any = source.values.get("model")
     kind = model.get("type") if isinstance(model, dict) else None
     return kind if isinstance(kind, str) else None

@@ -24,6 +24,7 @@ MMDET = Recipe(
         val={"samples_per_gpu": 1, "workers_per_gpu": 2, "shuffle": False, "persistent_workers": False},
         reads=("samples_per_gpu", "workers_per_gpu", "persistent_workers"),
         val_reads=("workers_per_gpu",),
+        tells_runner=True,
     ),
     builders=Builders(
         model="mmdet.models:build_detector",
@@ -31,8 +32,11 @@ MMDET = Recipe(
         loader="mmdet.datasets:build_dataloader",
         optimizer="mmdet.core:build_optimizer",
         model_arguments=("train_cfg", "test_cfg"),
+        finish="mmdet.utils:rfnext_init_model",
+        batched="mmdet.datasets:replace_ImageToTensor",
     ),
     substitutes=True,
+    scales_lr=True,
     command_line=frozenset({"seed", "gpu_ids", "device", "auto_resume"}),
     meta=("CLASSES",),
 )

@@ -20,6 +20,7 @@ MMSEG = Recipe(
         loader="mmseg.datasets:build_dataloader",
         optimizer="mmseg.core:build_optimizer",
         model_arguments=("train_cfg", "test_cfg"),
+        alone="mmcv.cnn.utils:revert_sync_batchnorm",
     ),
     command_line=frozenset({"seed", "gpu_ids", "device", "auto_resume"}),
     unread={"auto_scale_lr": "nothing in mmseg 0.30 reads it"},

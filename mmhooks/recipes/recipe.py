@@ -37,13 +37,15 @@ class Loaders:
         train: those of the train loader, unless the config says otherwise.
         val: those of the val loader that replace the ones of the train loader.
         reads: which keys of ``data`` are arguments too: all that are no split, or these.
-        val_reads: which of them the val loader takes; None: the same.
+        val_reads: which of them the val loader takes; None: the same, after the arguments of the train loader.
+        tells_runner: the train loader is told the ``runner_type``.
     """
 
     train: Mapping[str, Any]
     val: Mapping[str, Any]
     reads: tuple[str, ...] | None = None
     val_reads: tuple[str, ...] | None = None
+    tells_runner: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Builders:
         optimizer: takes the model and the config's ``optimizer``.
         model_arguments: keys of the config that are further arguments of ``model``.
         init_weights: the model's ``init_weights`` is called.
+        finish: is called with the model and ``cfg=``, the whole config, afterwards.
+        alone: takes the model of a run in one process, and gives the one to train.
+        batched: takes the pipeline of the val data, and gives one for batches of more than one sample.
     """
 
     model: str
@@ -65,6 +70,9 @@ class Builders:
     optimizer: str
     model_arguments: tuple[str, ...] = ()
     init_weights: bool = True
+    finish: str | None = None
+    alone: str | None = None
+    batched: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class Recipe:
         loaders: the arguments of loaders. None: those of mmhooks.
         builders: what builds models and data. None: the registries of mmhooks.
         substitutes: ``${key}`` stands for the value of another key.
+        scales_lr: ``auto_scale_lr`` is read: where enabled, lr grows with the number of samples of all processes.
         loader_keys: keys of the config that are arguments of the train loader, by the argument.
         skips_optimizer_hook: a key that, when true, leaves the optimizer hook out: train_step steps.
         command_line: keys that the command line sets, whatever the config says.
@@ -108,6 +117,7 @@ class Recipe:
     loaders: Loaders | None = None
     builders: Builders | None = None
     substitutes: bool = False
+    scales_lr: bool = False
     loader_keys: Mapping[str, str] = field(default_factory=dict)
     skips_optimizer_hook: str | None = None
     command_line: frozenset[str] = frozenset()

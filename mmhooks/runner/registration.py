@@ -8,6 +8,7 @@ from typing import Any
 from mmhooks.checks import check_count
 from mmhooks.dispatch import CallTable, HookList
 from mmhooks.errors import ConfigError, RegistryError, nearest
+from mmhooks.hook_names import policy_class
 from mmhooks.priority import Priority
 from mmhooks.registry import HOOKS, build_from_cfg
 from mmhooks.runner.checks import check_custom_hooks, check_hook
