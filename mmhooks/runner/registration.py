@@ -238,16 +238,6 @@ def _with_policy(config: HookOrConfig, argument: str, suffix: str) -> HookOrConf
     return {**config, "type": kind}
 
 
-def policy_class(policy: str, suffix: str) -> str:
-    """Name the class of a policy: 'step' is a StepLrUpdaterHook, 'CosineAnnealing' stays as it is.
-
-    Args:
-        policy: as a config writes it.
-        suffix: ``"LrUpdaterHook"`` or ``"MomentumUpdaterHook"``.
-    """
-    return (policy.title() if policy == policy.lower() else policy) + suffix
-
-
 def _policy(stem: str) -> str:
     """Write a policy as configs do: 'step', since that is Step, but 'CosineAnnealing'."""
     return stem.lower() if stem == stem.title() else stem

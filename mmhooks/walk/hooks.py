@@ -8,13 +8,14 @@ from typing import Any
 
 import mmhooks.hooks  # noqa: F401  (registers them)
 from mmhooks.hook import POINTS, Hook
+from mmhooks.hook_names import policy_class
 from mmhooks.hooks import EvalHook
 from mmhooks.imports import import_custom
 from mmhooks.log import get_logger
 from mmhooks.plan import RunPlan
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
-from mmhooks.runner.registration import HookRegistration, policy_class
+from mmhooks.runner.registration import HookRegistration
 from mmhooks.walk.evaluation import evaluation_stand_in
 from mmhooks.walk.known import LOGGER_POINTS, POINTS_OF, UPDATER_POINTS
 from mmhooks.walk.trace import Unwalked

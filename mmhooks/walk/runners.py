@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -21,6 +21,9 @@ from mmhooks.walk.trace import Call, Event, Points, Run, Unwalked
 FOLDER = "work_dir"
 
 QUIET = logging.Logger("mmhooks.walk", logging.CRITICAL + 1)
+
+
+T = TypeVar("T")
 
 
 class Sized:
@@ -146,6 +149,10 @@ class Walking(BaseRunner):
         path = join(out_dir, self.checkpoint_name(filename_tmpl))
         self.note("save", path)
         return path
+
+    def agree(self, value: T) -> T:
+        """Give the value: there is one process."""
+        return value
 
     def forget(self, runner: Any, path: str | None) -> None:
         """Note that a hook deletes a file."""

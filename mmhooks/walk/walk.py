@@ -17,7 +17,7 @@ from mmhooks.walk.trace import Points, Rates, Run, Trace, Unwalked, shortened
 Make = Callable[[], tuple[Walking, list[Unwalked]]]
 
 
-def walk(plan: RunPlan, epoch_len: int, *, world_size: int = 1, imports: bool = False) -> Trace:
+def walk(plan: RunPlan, epoch_len: int, *, world_size: int = 1, imports: bool = False, whole: bool = False) -> Trace:
     """Walk a run that a config describes, without its model and its data.
 
     The numbers are the hooks' own: the run's updaters are called at every iteration, what saves and evaluates at every
@@ -34,6 +34,7 @@ def walk(plan: RunPlan, epoch_len: int, *, world_size: int = 1, imports: bool = 
         epoch_len: train iterations an epoch, in each process.
         world_size: the number of processes.
         imports: import the code base and ``custom_imports`` first, so that their hooks are found.
+        whole: note the points of the whole run.
 
     Raises:
         ConfigError: a hook refuses its arguments, or this run.
@@ -55,7 +56,7 @@ def walk(plan: RunPlan, epoch_len: int, *, world_size: int = 1, imports: bool = 
         return runner, hooks.unwalked
 
     run = Run(plan.by_epoch, plan.length, plan.workflow)
-    return trace_of(make, run, plan.optimizer, epoch_len, world_size, native_points)
+    return trace_of(make, run, plan.optimizer, epoch_len, world_size, native_points, whole)
 
 
 def trace_of(
@@ -65,6 +66,7 @@ def trace_of(
     epoch_len: int,
     world_size: int,
     points: Callable[[Walking, Run, int], Points],
+    whole: bool = False,
 ) -> Trace:
     """Walk a run of any driver.
 
@@ -74,7 +76,8 @@ def trace_of(
         optimizer: the config of its optimizer.
         epoch_len: train iterations an epoch.
         world_size: the number of processes.
-        points: goes through a short run in the order of the driver.
+        points: goes through a run in the order of the driver.
+        whole: that is the whole run; otherwise a shortened one.
     """
 
     def begun(length: Run, iterations: int) -> Walking:
@@ -85,7 +88,7 @@ def trace_of(
 
     _, unwalked = make()
     unwalked = unwalked + fake_optimizer(optimizer)[2]
-    short, short_len = shortened(run, epoch_len)
+    short, short_len = (run, epoch_len) if whole else shortened(run, epoch_len)
     return Trace(
         run=run,
         epoch_len=epoch_len,
