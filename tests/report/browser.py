@@ -1,4 +1,4 @@
-"""A page in a real browser: Chromium over the pipe of its DevTools, with a note of all that it asks for or complains of."""
+"""A page in a real browser: Chromium over the pipe of its DevTools, noting all that it fetches or complains of."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setScrollbarsHidden", hidden=True)
         self._events.clear()
         self.call("Page.navigate", url=file.as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
@@ -93,7 +94,13 @@ def browser(profile: Path) -> Iterator[Browser]:
     assert CHROMIUM is not None
     command_reader, command_writer = os.pipe()
     answer_reader, answer_writer = os.pipe()
-    options = ["--headless=new", "--remote-debugging-pipe", f"--user-data-dir={profile}", "--disable-gpu", "--no-first-run"]
+    options = [
+        "--headless=new",
+        "--remote-debugging-pipe",
+        f"--user-data-dir={profile}",
+        "--disable-gpu",
+        "--no-first-run",
+    ]
     options += ["--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking", "--disable-dev-shm-usage"]
     if os.geteuid() == 0:
         options.append("--no-sandbox")  # Chromium has none for root; the page is our own
@@ -107,7 +114,7 @@ def browser(profile: Path) -> Iterator[Browser]:
     os.close(command_reader)
     os.close(answer_writer)
     try:
-        with open(command_writer, "wb") as writer, open(answer_reader, "rb") as reader:
+        with os.fdopen(command_writer, "wb") as writer, os.fdopen(answer_reader, "rb") as reader:
             yield Browser(reader, writer)
     finally:
         process.terminate()

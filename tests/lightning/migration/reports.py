@@ -103,7 +103,8 @@ def every_of(point: str) -> str:
 
 
 def report_of(
-    cfg: Config, name: str, work_dir: Path, *, codebase: str | None = None, epoch_len: int = 60, off: float = 0.0) -> Report:
+    cfg: Config, name: str, work_dir: Path, *, codebase: str | None = None, epoch_len: int = 60, off: float = 0.0
+) -> Report:
     """Make a report; `off` puts the migrated side's lr off in the middle of the run."""
     plan = plan_run(cfg, codebase)
     recorder = walk(plan, work_dir, epoch_len)
