@@ -222,7 +222,7 @@ def _scale(axis: Axes, values: Floats, total: int) -> None:
     if not len(finite):
         return
     low, high = float(finite.min()), float(finite.max())
-    if 0 <= low <= high / 2 or 0 < low == high:  # a curve that falls far is seen against zero
+    if high > 0 and (0 <= low <= high / 2 or low == high):  # a curve that falls far is seen against zero
         axis.set_ylim(-0.04 * high, 1.08 * high)
     else:
         room = 0.08 * (high - low) or 1.0
