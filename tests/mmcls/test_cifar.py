@@ -5,9 +5,6 @@ import mmcls.datasets.cifar
 import mmcv
 import pytest
 import runs
-import torch
-
-from mmhooks.config import DictAction
 
 CONFIG = "resnet/resnet18_8xb16_cifar10.py"
 

@@ -100,6 +100,8 @@ def built_values(plan: RunPlan) -> dict[str, Any]:
     built["loaders"] = plan.loaders
     evaluation = values.get("evaluation")
     built["evaluate"] = {key: value for key, value in (evaluation or {}).items() if key not in _HOOK_ARGUMENTS}
+    if plan.recipe.builders is not None:  # code bases do so without being told
+        built |= {"mp_start_method": "fork", "opencv_num_threads": 0}
     kept = ("custom_imports", "log_level", "dist_params", "mp_start_method", "opencv_num_threads")
     return built | {key: values[key] for key in kept if values.get(key) is not None}
 
@@ -117,6 +119,9 @@ def shared_files(plans: Sequence[RunPlan], names: Sequence[str], style: str) -> 
     kind = "registries" if recipe.builders is None else "codebase"
     if recipe.builders is not None:
         values |= _imports(recipe, recipe.builders, style)
+        lines = ["from mmcv.parallel import MMDataParallel", f"from {recipe.package}.apis import single_gpu_test"]
+        lines += ["from mmhooks.checkpoint import load_checkpoint"] if style == "bridge" else []
+        values["test_imports"] = sorted(lines)
     return {
         "builders.py": rendered(f"shared/builders_{kind}.py.jinja", **values),
         "test.py": rendered(f"shared/test_{kind}.py.jinja", **values),
