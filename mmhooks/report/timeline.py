@@ -60,8 +60,8 @@ class Loop:
 def lanes(calls: Sequence[Call], *, by_epoch: bool = True) -> list[Lane | Loop]:
     """Put calls where they happen in a run, from ``before_run`` to ``after_run``.
 
-    Validation as a part of the run is there when a hook acts in it. Calls at points that the run never reaches come
-    last.
+    Validation as a part of the run is there when a hook acts in it. Calls at points that the run never reaches are
+    put last.
 
     Args:
         calls: the calls, those of each point in calling order.
