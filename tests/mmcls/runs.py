@@ -108,8 +108,8 @@ def ours(driver: str, name: str, work_dir: Path, options: list[str]) -> Run:
     model.init_weights()
     datasets = [mmcls.datasets.build_dataset(_theirs(config.data.train))]
     if len(config.workflow) == 2:
-        val = {**_theirs(config.data.val), "pipeline": _theirs(config.data.train.pipeline)}
-        datasets.append(mmcls.datasets.build_dataset(mmcv.ConfigDict(val)))
+        val = {**config.data.val, "pipeline": config.data.train.pipeline}
+        datasets.append(mmcls.datasets.build_dataset(_theirs(val)))
     loaders = [_loader(config, dataset, "train") for dataset in datasets]
     optimizer = build_optimizer(model, config.optimizer)
     limit = {key: value for key, value in config.runner.items() if key != "type"}
