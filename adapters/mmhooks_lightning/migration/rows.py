@@ -116,6 +116,7 @@ class Report:
         acts: the hooks, point by point in calling order.
         proof: what `verify` saw, by length of epoch; empty where it was not asked.
         covers_paramwise: whether the param groups of a real model were compared.
+        by_epoch: whether the run counts epochs.
     """
 
     config: str
@@ -126,3 +127,4 @@ class Report:
     acts: list[Act] = field(default_factory=list)
     proof: list[Walked] = field(default_factory=list)
     covers_paramwise: bool = False
+    by_epoch: bool = True
