@@ -181,8 +181,8 @@ class Notes:
         return [{"class": named(type(module)), **self.made[id(module)][1]} for module in found] or kinds
 
     def build_dataloader(self, real: Callable[..., Any], dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        asked = inspect.signature(real).bind(dataset, *args, **kwargs).arguments
-        asked = {**asked, **asked.pop("kwargs", {})}
+        asked = dict(inspect.signature(real).bind(dataset, *args, **kwargs).arguments)
+        asked.update(asked.pop("kwargs", {}))
         del asked["dataset"]
         self.asked.append(self.plain(asked))
         self.loaders.append(real(dataset, *args, **kwargs))
