@@ -37,6 +37,7 @@ golden: $(ORACLE)/.ready  ## record tests/golden anew
 	PYTHONPATH=tests/oracle/stand_in:. $(ORACLE)/bin/python tests/oracle/record.py
 	PYTHONPATH=tests/oracle/stand_in:. $(ORACLE)/bin/python tests/zoo/record.py
 	PYTHONPATH=tests/oracle/stand_in:. $(ORACLE)/bin/python tests/zoo/record_options.py
+	PYTHONPATH=tests/oracle/stand_in:. $(ORACLE)/bin/python tests/zoo/record_plans.py
 
 oracle: $(ORACLE)/.ready  ## random configurations, run by real MMCV and by mmhooks, compared bit for bit
 	PYTHONPATH=tests/oracle/stand_in:. TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 $(ORACLE)/bin/python tests/oracle/campaign.py $(CAMPAIGN)

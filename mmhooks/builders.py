@@ -118,10 +118,7 @@ class FromCodebase:
     def loader(self, flow: str, seed: int | None) -> Any:
         """Build the loader of a flow; that of ``("val", n)`` takes the train pipeline over the val data."""
         data = self._values["data"]
-        config = data["train"]
-        if flow == "val":
-            config = _mmcv_dict(self._plan.source.section("data.val"))
-            config["pipeline"] = data["train"].get("pipeline") or data["train"]["dataset"]["pipeline"]
+        config = _mmcv_dict(val_flow(data)) if flow == "val" else data["train"]
         with self._plan.source.building(f"data.{flow}"):
             dataset = self._call(self._builders.dataset)(config)
             if self._train_data is None:
@@ -158,6 +155,17 @@ class FromCodebase:
 
     def _call(self, place: str) -> Any:
         return imported(place, self._plan.recipe.name)
+
+
+def val_flow(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the config of the data of a flow ``("val", n)``: the val data through the pipeline of the train data.
+
+    Args:
+        data: the config's ``data``.
+    """
+    train = data["train"]
+    pipeline = train["pipeline"] if "pipeline" in train else train.get("dataset", {}).get("pipeline")
+    return {**data["val"], "pipeline": pipeline}
 
 
 def imported(place: str, codebase: str) -> Any:

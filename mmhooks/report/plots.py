@@ -6,7 +6,7 @@ import hashlib
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COLOURS = {
     "before": ("#f3b453", "#96671a"),
     "after": ("#12396b", "#dcebff"),
+    "apart": ("#b3261e", "#ff9d94"),
     "ink": ("#3d4650", "#b9c2cc"),
     "grid": ("#e4e7ea", "#2c333b"),
 }
@@ -77,20 +78,28 @@ def caption(panel: Panel, sides: tuple[str, str] = ("before", "after")) -> str:
     return f"{text} {_difference(before, after, sides)}"
 
 
-def _difference(before: Floats, after: Floats, sides: tuple[str, str]) -> str:
+def _apart(before: Floats, after: Floats) -> Floats:
+    """Give how far two sides are apart, as far as both go."""
     common = min(len(before), len(after))
     left, right = before[:common], after[:common]
-    if np.array_equal(left, right, equal_nan=True):
-        return "Largest difference: 0, the same at every iteration, bit for bit."
     same = (left == right) | (np.isnan(left) & np.isnan(right))
     with np.errstate(invalid="ignore"):
         apart = np.where(same, 0.0, np.abs(left - right))
     apart[np.isnan(apart)] = np.inf  # one side alone is not a number
+    return apart
+
+
+def _difference(before: Floats, after: Floats, sides: tuple[str, str]) -> str:
+    apart = _apart(before, after)
+    if not apart.any():
+        return "Largest difference: 0, the same at every iteration, bit for bit."
     where = int(np.argmax(apart))
+    left, right = before[where], after[where]
+    digits = next((digits for digits in (6, 9, 12) if f"{left:.{digits}g}" != f"{right:.{digits}g}"), 17)
     return (
         f"Largest difference: {number(float(apart[where]))}, at iteration {number(where)} "
-        f"({sides[0]} {left[where]:.6g}, {sides[1]} {right[where]:.6g}); "
-        f"{number(int(np.count_nonzero(~same)))} of {number(common)} iterations differ."
+        f"({sides[0]} {left:.{digits}g}, {sides[1]} {right:.{digits}g}); "
+        f"{number(int(np.count_nonzero(apart)))} of {number(len(apart))} iterations differ."
     )
 
 
@@ -163,7 +172,7 @@ def _figure(panels: Sequence[Panel], sides: tuple[str, str], width: int) -> Figu
         _draw(panel, axis, sides, width)
     axes[-1].set_xlabel("iteration", color=COLOURS["ink"][0])
     handles, labels = axes[0].get_legend_handles_labels()
-    legend = {"ncols": len(handles), "frameon": False, "labelcolor": COLOURS["ink"][0]}
+    legend: dict[str, Any] = {"ncols": len(handles), "frameon": False, "labelcolor": COLOURS["ink"][0]}
     figure.legend(handles, labels, loc="outside upper left", **legend)
     return figure
 
@@ -175,9 +184,26 @@ def _draw(panel: Panel, axis: Axes, sides: tuple[str, str], width: int) -> None:
         if len(values):
             x, y = _points(values, columns=width)
             axis.plot(x, y, color=COLOURS[role][0], linewidth=widths[role], label=side, solid_capstyle="butt")
+    _mark(axis, *curves.values())
     total = max(map(len, curves.values()))
     _scale(axis, np.concatenate(list(curves.values())), total)
     _dress(axis, panel, total, width)
+
+
+def _mark(axis: Axes, before: Floats, after: Floats) -> None:
+    """Circle the place where the sides are furthest apart, which may be less than a pixel."""
+    apart = _apart(before, after)
+    if apart.any():
+        where = int(np.argmax(apart))
+        height = after[where] if np.isfinite(after[where]) else before[where]
+        ring: dict[str, Any] = {
+            "markersize": 12,
+            "markerfacecolor": "none",
+            "markeredgewidth": 1.6,
+            "clip_on": False,
+            "zorder": 5,
+        }
+        axis.plot([where + 0.5], [height], "o", color=COLOURS["apart"][0], **ring)
 
 
 def _points(values: Floats, columns: int) -> tuple[Floats, Floats]:
@@ -196,7 +222,7 @@ def _scale(axis: Axes, values: Floats, total: int) -> None:
     if not len(finite):
         return
     low, high = float(finite.min()), float(finite.max())
-    if 0 <= low <= high / 2 or 0 < low == high:  # a curve that falls far is seen against zero
+    if high > 0 and (0 <= low <= high / 2 or low == high):  # a curve that falls far is seen against zero
         axis.set_ylim(-0.04 * high, 1.08 * high)
     else:
         room = 0.08 * (high - low) or 1.0
@@ -221,11 +247,15 @@ def _dress(axis: Axes, panel: Panel, total: int, width: int) -> None:
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
     length = panel.epoch_len
     if length and total >= 2 * length:
-        epochs = axis.secondary_xaxis("top", functions=(lambda x: x / length, lambda x: x * length))
+        epochs = axis.secondary_xaxis("top", functions=_epochs_and_back(length))
         epochs.set_xlabel("epoch", color=ink)
         epochs.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
         epochs.tick_params(colors=ink)
         epochs.spines["top"].set_color(COLOURS["grid"][0])
+
+
+def _epochs_and_back(length: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    return (lambda iteration: iteration / length), (lambda epoch: epoch * length)
 
 
 def _finished(svg: str, title: str, words: str) -> str:

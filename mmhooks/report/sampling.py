@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,8 +37,9 @@ def sample(values: Floats, columns: int = 1000, jumps: int = 400) -> Indices:
     starts = np.linspace(0, count, columns + 1).astype(np.intp)
     kept = [starts[:-1], starts[1:] - 1, _jumps(values, finite, jumps)]
     for lowest_or_highest, choose in ((low, np.argmin), (high, np.argmax)):
-        spans = zip(starts[:-1], starts[1:], strict=True)
-        kept.append(np.array([start + choose(lowest_or_highest[start:end]) for start, end in spans], dtype=np.intp))
+        kept.append(
+            np.array([start + choose(lowest_or_highest[start:end]) for start, end in pairwise(starts)], dtype=np.intp)
+        )
     return np.unique(np.concatenate(kept))
 
 

@@ -49,16 +49,19 @@ class Loop:
     Attributes:
         label: how often, ``"each epoch"``.
         parts: the lanes and loops in it.
+        reached: whether the run comes there at all.
     """
 
     label: str
     parts: Sequence[Lane | Loop] = field(default_factory=list)
+    reached: bool = True
 
 
 def lanes(calls: Sequence[Call], *, by_epoch: bool = True) -> list[Lane | Loop]:
     """Put calls where they happen in a run, from ``before_run`` to ``after_run``.
 
-    Validation as a part of the run is there when a hook acts in it. Calls at a point that no run has are put last.
+    Validation as a part of the run is there when a hook acts in it. Calls at points that the run never reaches are
+    put last.
 
     Args:
         calls: the calls, those of each point in calling order.
@@ -75,9 +78,11 @@ def lanes(calls: Sequence[Call], *, by_epoch: bool = True) -> list[Lane | Loop]:
     run = lane("before_run"), lane("after_run")
     step = Lane("", note="the model's train_step")
     train = Loop("each iteration", [lane("before_train_iter"), step, lane("after_train_iter")])
-    val_points = ("before_val_epoch", "before_val_iter", "after_val_iter", "after_val_epoch")
+    val_points = ["before_val_iter", "after_val_iter"]
+    val_points += ["before_val_epoch", "after_val_epoch"] if by_epoch else []
     validates = any(point in by_point for point in val_points)
-    batches = Loop("each batch", [lane("before_val_iter"), Lane("", note="val_step"), lane("after_val_iter")])
+    val_step = Lane("", note="the model's val_step")
+    batches = Loop("each validation batch", [lane("before_val_iter"), val_step, lane("after_val_iter")])
     middle: list[Lane | Loop]
     if by_epoch:
         val = Loop("each validation", [lane("before_val_epoch"), batches, lane("after_val_epoch")])
@@ -87,7 +92,7 @@ def lanes(calls: Sequence[Call], *, by_epoch: bool = True) -> list[Lane | Loop]:
         once = lane("before_epoch"), lane("after_epoch")
         middle = [once[0], train, *([batches] if validates else []), once[1]]
     others = [lane(point) for point in list(by_point)]
-    return [run[0], *middle, run[1], *([Loop("elsewhere", others)] if others else [])]
+    return [run[0], *middle, run[1], *([Loop("never reached in this run", others, reached=False)] if others else [])]
 
 
 def timeline(calls: Sequence[Call], *, by_epoch: bool = True, label: str = "Hooks of a run") -> str:

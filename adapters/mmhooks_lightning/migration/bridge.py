@@ -11,7 +11,7 @@ from mmhooks.plan import PlannedHook, RunPlan
 from mmhooks.priority import get_priority, priority_name
 from mmhooks.recipes.keys import Fate, KeyFate
 from mmhooks.registry import OPTIMIZER_BUILDERS, OPTIMIZERS
-from mmhooks_lightning.migration.project import config_text, rendered
+from mmhooks_lightning.migration.project import built_values, config_text, rendered
 from mmhooks_lightning.migration.rows import Row, Verdict
 
 _HOOK_KEYS = {
@@ -318,4 +318,5 @@ def project_files(plans: Sequence[RunPlan], names: Sequence[str]) -> dict[str, s
     """
     runs = zip(plans, names, strict=True)
     files = {f"configs/{name}.py": config_text(plan, config_values(plan, name)) for plan, name in runs}
-    return files | {"train.py": rendered("bridge/train.py.jinja", runs=names)}
+    said = {key for plan in plans for key in built_values(plan)}
+    return files | {"train.py": rendered("bridge/train.py.jinja", runs=names, recipe=plans[0].recipe, said=said)}

@@ -14,6 +14,7 @@ from mmhooks.config import Config, parse_option
 from mmhooks.config.files import READERS
 from mmhooks.errors import ConfigError
 from mmhooks_lightning.migration.rows import Report, Verdict
+from mmhooks_lightning.migration.summary import agrees
 
 if TYPE_CHECKING:
     from mmhooks_lightning.migration.migration import Migration
@@ -35,12 +36,23 @@ def command(
     codebase: Codebase = None,
     options: Options = None,
     world_size: Annotated[int, typer.Option(min=1, help="The number of processes that it will train in.")] = 1,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Walk both sides without a model, and compare them at every iteration.")
+    ] = False,
+    epoch_len: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Iterations an epoch, to verify with. [default: 1, 7 and warmup_iters + 1]"),
+    ] = None,
 ) -> None:
     """Turn MMCV configs into a Lightning project, and say what became of every key.
 
     mmhooks migrate faster_rcnn_r50_fpn_1x_coco.py -o faster_rcnn
+
     mmhooks migrate configs/resnet --codebase mmcls --style lightning -o resnet
+
     mmhooks migrate my_config.py --set optimizer.lr=0.02 runner.max_epochs=24
+
+    mmhooks migrate my_config.py --verify --epoch-len 7330
     """
     from mmhooks_lightning.migration.migration import migrate, write_project
 
@@ -65,9 +77,17 @@ def command(
         console.print(_rows_table(migrations[0].report))
     else:
         console.print(_counts_table(migrations))
+    differ = False
+    if verify:
+        for one in migrations:
+            one.verify(epoch_len)
+            differ |= not all(map(agrees, one.report.proof))
+        console.print(_proof_table(migrations))
     if output is not None:
         paths = write_project(output, migrations)
         console.print(f"{len(paths)} files are in {output}: begin with {output / 'README.md'}", soft_wrap=True)
+    if differ:
+        raise typer.Exit(1)
 
 
 def _configs(path: Path) -> list[Path]:
@@ -99,6 +119,23 @@ def _rows_table(report: Report) -> Table:
         table.add_row(row.key, became.strip(), f"[{_COLOURS.get(row.verdict, 'dim')}]{row.verdict}[/]")
     counts = {verdict: sum(row.verdict is verdict for row in report.rows) for verdict in Verdict}
     table.caption = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    return table
+
+
+def _proof_table(migrations: list[Migration]) -> Table:
+    table = Table(title="MMCV's loop against Lightning's, at every iteration")
+    for column in ("config", "epoch of", "iterations", "lr differs by", "momentum by", "points", "files"):
+        table.add_column(column, justify="left" if column in ("config", "points", "files") else "right")
+    for one in migrations:
+        for seen in one.report.proof:
+            words = {True: "[green]equal[/]", False: "[red]differ[/]"}
+            numbers = (f"{seen.lr_difference:g}", f"{seen.momentum_difference:g}")
+            points, files = words[seen.points_equal], words[seen.files_equal]
+            table.add_row(one.name, str(seen.epoch_len), f"{seen.iterations:,}", *numbers, points, files)
+    told = {
+        text: None for one in migrations for seen in one.report.proof for text in (*seen.unwalked, *seen.differences)
+    }
+    table.caption = "\n".join([*told][:20]) + "\nparamwise_cfg is not covered: its groups are those of a real model"
     return table
 
 

@@ -55,7 +55,9 @@ def _proof(report: Report) -> Iterable[list[str]]:
     yield _table(heads, rows, right=6)
     for one in report.proof:
         if one.differences:
-            yield [f"The first differences with {number(one.epoch_len)} iterations an epoch, {one.world_size} processes:"]
+            yield [
+                f"The first differences with {number(one.epoch_len)} iterations an epoch, {one.world_size} processes:"
+            ]
             yield [f"- {_plain(text)}" for text in one.differences]
     if unwalked(report):
         yield ["Not walked:"]
@@ -66,7 +68,13 @@ def _keys(report: Report) -> list[str]:
     if not report.rows:
         return ["The config has no keys."]
     rows = [
-        [_code(row.key), _code(row.value), _code(row.became), f"{BADGES[row.verdict].sign} {row.verdict}", _plain(row.why)]
+        [
+            _code(row.key),
+            _code(row.value),
+            _code(row.became),
+            f"{BADGES[row.verdict].sign} {row.verdict}",
+            _plain(row.why),
+        ]
         for row in report.rows
     ]
     return _table(["key", "in the config", "became", "verdict", "why"], rows)
@@ -81,7 +89,8 @@ def _hooks(report: Report) -> list[str]:
     if not report.acts:
         return ["No hook acts in this run."]
     rows = [
-        [_code(act.point), _code(act.hook), _plain(act.priority), _plain(act.every), _code(act.key)] for act in report.acts
+        [_code(act.point), _code(act.hook), _plain(act.priority), _plain(act.every), _code(act.key)]
+        for act in report.acts
     ]
     return _table(["point", "hook", "priority", "how often", "key"], rows)
 

@@ -19,10 +19,15 @@ from mmhooks.imports import import_custom
 from mmhooks.log import get_logger
 from mmhooks.plan import RunPlan, plan_run
 from mmhooks.recipes import Recipe
+from mmhooks.walk import acts, default_lengths, walk
 from mmhooks_lightning.callback import HookCallback
 from mmhooks_lightning.migration import bridge
+from mmhooks_lightning.migration.compare import curves
+from mmhooks_lightning.migration.markdown import markdown
+from mmhooks_lightning.migration.page import page
 from mmhooks_lightning.migration.project import shared_files, write_files
-from mmhooks_lightning.migration.rows import Report
+from mmhooks_lightning.migration.rows import Report, Walked
+from mmhooks_lightning.migration.verify import side_of_style, verify
 from mmhooks_lightning.module import HookedModule
 
 STYLES: dict[str, ModuleType] = {"bridge": bridge}
@@ -54,7 +59,7 @@ class Migration:
         self._trained = nn.Module()  # gets the model when there is one: batches of the evaluation go to its device
         recipe = plan.recipe
         codebase = f"{recipe.name} {recipe.version}".strip()
-        self.report = Report(plan.source.name, codebase, style, _style(style).rows(plan))
+        self.report = Report(plan.source.name, codebase, style, _style(style).rows(plan), by_epoch=plan.by_epoch)
 
     @property
     def trainer_kwargs(self) -> dict[str, Any]:
@@ -134,6 +139,31 @@ class Migration:
         self._trained.add_module("model", model)
         return HookedModule(model, self._builder.optimizer(model))
 
+    def verify(self, epoch_lens: Sequence[int] | None = None, *, imports: bool = False) -> list[Walked]:
+        """Walk both sides without a model, compare them, and note the result in the report.
+
+        Args:
+            epoch_lens: iterations an epoch; by default some that show what depends on them.
+            imports: import the code base and ``custom_imports``, so that their hooks are walked too.
+
+        Raises:
+            ConfigError: a hook refuses its arguments, or this run.
+
+        Returns:
+            What was seen, by length of epoch.
+        """
+        self.report.proof = verify(self.plan, self.style, epoch_lens, self.world_size, imports=imports)
+        return self.report.proof
+
+    def complete_report(self) -> Report:
+        """Give the report with the schedules and the hooks in it, which take a walk of the run."""
+        if not self.report.acts:
+            length = self.report.proof[-1].epoch_len if self.report.proof else default_lengths(self.plan)[-1]
+            side = side_of_style(self.plan, self.style, self.world_size)
+            self.report.curves = curves(walk(self.plan, length, world_size=self.world_size), side(length))
+            self.report.acts = acts(self.plan)
+        return self.report
+
     def write(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write the project: ``train.py``, ``test.py``, ``builders.py``, the config, README and report.
 
@@ -207,11 +237,13 @@ def write_project(folder: str | os.PathLike[str], migrations: Sequence[Migration
 
 
 def _reports(migrations: Sequence[Migration]) -> dict[str, str]:
-    from mmhooks_lightning.migration.markdown import markdown
-
-    if len(migrations) == 1:
-        return {"report.md": markdown(migrations[0].report)}
-    return {f"reports/{one.name}.md": markdown(one.report) for one in migrations}
+    several = len(migrations) > 1
+    texts: dict[str, str] = {}
+    for one in migrations:
+        report = one.complete_report()
+        place = f"reports/{one.name}" if several else "report"
+        texts |= {f"{place}.md": markdown(report), f"{place}.html": page(report)}
+    return texts
 
 
 def _style(style: str) -> ModuleType:

@@ -41,6 +41,7 @@ def page(report: Report) -> str:
         unwalked=unwalked(report),
         plots=_plots(report),
         captions=[caption(panel, SIDES) for panel in panels(report)],
+        apart=any(len(panel.after) and panel.before != panel.after for panel in panels(report)),
         timeline=Markup(timeline(_calls(report.acts), by_epoch=report.by_epoch)),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from mmhooks import __version__
+from mmhooks.builders import val_flow
 from mmhooks.checkpoint.write import atomic_write
 from mmhooks.config.writing import write_python
 from mmhooks.errors import ConfigError
@@ -31,6 +32,9 @@ _HOOK_ARGUMENTS = frozenset(
         *arguments_of(DistEvalHook),
     )
 )
+
+#: What builders.py itself defines.
+_OWN_NAMES = ("build_evaluation", "build_loader", "build_model", "build_optimizer")
 
 
 def rendered(template: str, **values: Any) -> str:
@@ -91,9 +95,13 @@ def built_values(plan: RunPlan) -> dict[str, Any]:
     data = values.get("data")
     if isinstance(data, Mapping):
         built["data"] = {split: data[split] for split in ("train", "val", "test") if split in data}
+        if plan.recipe.builders is not None and "val" in dict(plan.workflow):
+            built["data"]["val_flow"] = val_flow(data)
     built["loaders"] = plan.loaders
     evaluation = values.get("evaluation")
     built["evaluate"] = {key: value for key, value in (evaluation or {}).items() if key not in _HOOK_ARGUMENTS}
+    if plan.recipe.builders is not None:  # code bases do so without being told
+        built |= {"mp_start_method": "fork", "opencv_num_threads": 0}
     kept = ("custom_imports", "log_level", "dist_params", "mp_start_method", "opencv_num_threads")
     return built | {key: values[key] for key in kept if values.get(key) is not None}
 
@@ -111,6 +119,9 @@ def shared_files(plans: Sequence[RunPlan], names: Sequence[str], style: str) -> 
     kind = "registries" if recipe.builders is None else "codebase"
     if recipe.builders is not None:
         values |= _imports(recipe, recipe.builders, style)
+        lines = ["from mmcv.parallel import MMDataParallel", f"from {recipe.package}.apis import single_gpu_test"]
+        lines += ["from mmhooks.checkpoint import load_checkpoint"] if style == "bridge" else []
+        values["test_imports"] = sorted(lines)
     return {
         "builders.py": rendered(f"shared/builders_{kind}.py.jinja", **values),
         "test.py": rendered(f"shared/test_{kind}.py.jinja", **values),
@@ -134,13 +145,14 @@ def _imports(recipe: Recipe, builders: Builders, style: str) -> dict[str, Any]:
     places = {key: place for key, place in vars(builders).items() if isinstance(place, str)}
     if style == "bridge":
         places |= {"hook": recipe.evaluation.hook, "dist_hook": recipe.evaluation.dist_hook}
-    names, imports = {}, {"mmcv": {"ConfigDict"}}
+    names: dict[str, str] = {}
+    imports = {"mmcv": {"ConfigDict"}}
     if style == "bridge":
         imports["mmhooks.loaders"] = {"MovedLoader"}
     for key, place in places.items():
         module, _, name = place.partition(":")
-        names[key] = name
-        imports.setdefault(module, set()).add(name)
+        names[key] = f"_{name}" if name in _OWN_NAMES else name
+        imports.setdefault(module, set()).add(f"{name} as _{name}" if name in _OWN_NAMES else name)
     return {"names": names, "imports": [(module, sorted(found)) for module, found in sorted(imports.items())]}
 
 
