@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from mmhooks import __version__
 from mmhooks.cli.demo import demo
+from mmhooks.cli.inspect import inspect
 from mmhooks.cli.test import evaluate
 from mmhooks.cli.train import train
 from mmhooks.errors import ConfigError, MMHooksError
@@ -116,6 +117,7 @@ app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty
 app.command()(demo)
 app.command(cls=_ManyOptions)(train)
 app.command("test", cls=_ManyOptions)(evaluate)
+app.command(cls=_ManyOptions)(inspect)
 
 
 @app.callback()

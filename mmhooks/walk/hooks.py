@@ -161,7 +161,7 @@ class HookSet:
         kind = config.get("type") if isinstance(config, Mapping) else None
         if not isinstance(kind, str) or HOOKS.get(kind) is not None:
             return config
-        self._miss(kind, key, "its class cannot be found")
+        self._miss(kind, key, "its class cannot be found, so its place alone is kept")
         return {**config, "type": stand_in(kind, every)}
 
     def _custom(self, key: str, config: Any) -> Any:

@@ -234,22 +234,22 @@ def spans(run: Run, epoch_len: int) -> Iterator[Span]:
             yield Span(first, first + epoch_len, epoch, -first, max(epoch_len, 1))
         return
     flows = [count for mode, count in run.workflow if mode == "train"]
-    first = 0
+    if len(flows) == 1:  # epochs alone matter, as long as a flow may be
+        yield from _passes(0, run.length, 0, epoch_len, 0, flows[0])
+        return
+    first, taken = 0, [0] * len(flows)  # each flow has a loader of its own
     while first < run.length:
-        epoch = max(first - 1, 0) // epoch_len
-        stop = min(run.length, (epoch + 1) * epoch_len + 1)
-        begin, end = _flow_around(first, flows)
-        if len(flows) > 1:
-            stop = min(stop, end)
-        yield Span(first, stop, epoch, -begin, flows[0] if len(flows) == 1 else end - begin)
-        first = stop
+        for index, count in enumerate(flows):
+            stop = min(first + count, run.length)
+            yield from _passes(first, stop, taken[index], epoch_len, -first, count)
+            taken[index] += stop - first
+            first = stop
 
 
-def _flow_around(iteration: int, flows: list[int]) -> tuple[int, int]:
-    """Give the first iteration of the train flow that an iteration is in, and that of the next one."""
-    begin = iteration - iteration % sum(flows)
-    for count in flows:
-        if iteration < begin + count:
-            return begin, begin + count
-        begin += count
-    raise AssertionError("an iteration is in some flow")
+def _passes(first: int, stop: int, taken: int, epoch_len: int, inner: int, period: int) -> Iterator[Span]:
+    """Divide iterations where their loader begins anew; so many batches of it are taken."""
+    while first < stop:
+        epoch = max(taken - 1, 0) // epoch_len
+        end = min(stop, first + (epoch + 1) * epoch_len + 1 - taken)
+        yield Span(first, end, epoch, inner, period)
+        first, taken = end, taken + end - first
