@@ -146,7 +146,9 @@ class FromCodebase:
             loader = self._call(self._builders.loader)(dataset, **arguments)
             config = {key: value for key, value in hook.config.items() if key != "type"}
             kind = imported(hook.place or "", self._plan.recipe.name)
-            return kind(MovedLoader(loader, model), **config)
+            evaluation = kind(loader, **config)  # takes nothing but a DataLoader
+        evaluation.dataloader = MovedLoader(loader, model)
+        return evaluation
 
     def meta(self) -> dict[str, Any]:
         """Give the attributes of the data set that the code base writes into its files."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import runpy
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +11,16 @@ from typing import Any
 from unittest import mock
 
 import codebases
-import lightning as L
-import mmcls.core
-import mmcls.datasets
-import mmcls.models
 import mmcv.runner
 import packages
 import torch
-from mmcls.apis import set_random_seed
 from torch import nn
 
-from mmhooks import Config, EpochBasedRunner, Hook, IterBasedRunner, build_optimizer
+from mmhooks import Config, Hook
+from mmhooks.build import build_run
 from mmhooks.config import parse_option
-from mmhooks_lightning import HookCallback, HookedModule
+from mmhooks.drivers import find_driver
+from mmhooks_lightning import migrate
 
 
 @dataclass
@@ -98,68 +95,30 @@ def theirs(name: str, work_dir: Path, options: list[str]) -> Run:
     return seen
 
 
-def ours(driver: str, name: str, work_dir: Path, options: list[str]) -> Run:
-    """Train the same with mmcls's builders, our config, our runners and their hooks."""
-    seen = Run(work_dir)
+def _config(name: str, options: list[str]) -> Config:
     config = Config.fromfile(config_file(name))
     config.merge_from_dict(dict(map(parse_option, options)))
-    set_random_seed(0)
-    model = mmcls.models.build_classifier(_theirs(config.model))
-    model.init_weights()
-    datasets = [mmcls.datasets.build_dataset(_theirs(config.data.train))]
-    if len(config.workflow) == 2:
-        val = {**config.data.val, "pipeline": config.data.train.pipeline}
-        datasets.append(mmcls.datasets.build_dataset(_theirs(val)))
-    loaders = [_loader(config, dataset, "train") for dataset in datasets]
-    optimizer = build_optimizer(model, config.optimizer)
-    limit = {key: value for key, value in config.runner.items() if key != "type"}
-    by_epoch = config.runner["type"] == "EpochBasedRunner"
-    meta = {"seed": 0, "CLASSES": datasets[0].CLASSES}
-    target: Any
-    if driver == "native":
-        kind = EpochBasedRunner if by_epoch else IterBasedRunner
-        target = kind(model, optimizer=optimizer, work_dir=str(work_dir), meta=meta, **limit)
-        seen.runner = target
-    else:
-        target = HookCallback(
-            work_dir=str(work_dir),
-            by_epoch=by_epoch,
-            max_iters=limit.get("max_iters"),
-            workflow=[tuple(flow) for flow in config.workflow],
-            meta=meta,
-        )
-        seen.runner = target.runner
-    target.register_training_hooks(
-        config.lr_config,
-        config.optimizer_config,
-        config.checkpoint_config,
-        config.log_config,
-        config.get("momentum_config"),
-        custom_hooks_config=config.get("custom_hooks"),
-    )
-    val_loader = _loader(config, mmcls.datasets.build_dataset(_theirs(config.data.val), {"test_mode": True}), "val")
-    evaluation = {**config.get("evaluation", {}), "by_epoch": by_epoch}
-    target.register_hook(mmcls.core.EvalHook(val_loader, **evaluation), priority="LOW")
-    target.register_hook(seen.watch(Hook), priority="LOWEST")
-    if driver == "native":
-        target.run(loaders, config.workflow)
-    else:
-        quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-        trainer = L.Trainer(accelerator="cpu", max_epochs=limit.get("max_epochs", -1), callbacks=[target], **quiet)
-        trainer.fit(HookedModule(model, optimizer), *loaders)
+    return config
+
+
+def ours(driver: str, name: str, work_dir: Path, options: list[str]) -> Run:
+    """Train the same with mmcls's builders, our config, a driver and its hooks."""
+    seen = Run(work_dir)
+    spec = build_run(_config(name, options), work_dir=work_dir, seed=0, device="cpu")
+    spec.hooks.append((seen.watch(Hook), "LOWEST"))
+    seen.runner = find_driver(driver)(spec)
     return seen
 
 
-def _loader(config: Any, dataset: Any, kind: str) -> Any:
-    """Build a loader with the arguments that mmcls's train_model gives."""
-    subsets = ("train", "val", "test", "train_dataloader", "val_dataloader", "test_dataloader")
-    common = {"num_gpus": 1, "dist": False, "round_up": True, "seed": 0, "sampler_cfg": config.get("sampler")}
-    common.update({key: value for key, value in config.data.items() if key not in subsets})
-    if kind == "val":
-        common.update(shuffle=False, sampler_cfg=None, drop_last=False)
-    return mmcls.datasets.build_dataloader(dataset, **{**common, **config.data.get(f"{kind}_dataloader", {})})
-
-
-def _theirs(config: Any) -> Any:
-    """Make MMCV's kind of dict, which mmcls's builders write into."""
-    return mmcv.ConfigDict(copy.deepcopy(config))
+def project(name: str, folder: Path, options: list[str]) -> Run:
+    """Train the same by the project that a migration writes, in this process."""
+    migrate(_config(name, options)).write(folder)
+    config = next((folder / "configs").iterdir())
+    command = ["train.py", str(config), "--work-dir", str(folder / "work"), "--seed", "0"]
+    with (
+        mock.patch.object(sys, "argv", command),
+        mock.patch.object(sys, "path", [str(folder), *sys.path]),
+        mock.patch.dict(sys.modules),
+    ):
+        runpy.run_path(str(folder / "train.py"), run_name="__main__")
+    return Run(folder / "work")

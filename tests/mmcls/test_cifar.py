@@ -67,6 +67,9 @@ def test_the_same_as_mmcls(tmp_path, data, case):
         assert ours.log == theirs.log
         assert_same(ours.model.state_dict(), theirs.model.state_dict())
         assert_same_files(ours.files, theirs.files)
+    migrated = runs.project(config, tmp_path / "project", options)
+    assert migrated.log == theirs.log
+    assert_same_files(migrated.files, theirs.files)
 
 
 def assert_same(ours, theirs):

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import migrated
 import packages
 import planned
 from canonical import digest
@@ -61,10 +62,11 @@ def written(case: Case, cfg: Config) -> str | None:
 def as_planned(case: Case, cfg: Config) -> str | None:
     """Compare the plan with what the code base's own tools/train.py was seen to register."""
     recorded = planned.recorded_of(case.package, case.name)
-    return "; ".join(planned.differences(case.package, cfg, recorded)) if recorded else None
+    return "; ".join(planned.differences(case.package, cfg, recorded)) or None if recorded else None
 
 
-STEPS: dict[str, Step] = {"equal": equal, "written": written, "planned": as_planned}
+_migrated = migrated.Migrated()
+STEPS: dict[str, Step] = {"equal": equal, "written": written, "planned": as_planned, "migrated": _migrated.step}
 
 _golden = functools.cache(packages.golden)
 
@@ -136,6 +138,9 @@ def main() -> int:
         take(case, arguments.steps, tally)
     report(tally, arguments.steps)
     status = 1 if tally.wrong else 0
+    if "migrated" in arguments.steps:
+        sys.stdout.flush()
+        status |= not migrated.verify_all(_migrated)
     if arguments.oracle is not None and arguments.oracle.is_file():
         sys.stdout.flush()
         path = os.pathsep.join([str(packages.ROOT / "tests" / "oracle" / "stand_in"), str(packages.ROOT)])

@@ -23,11 +23,12 @@ from mmhooks.walk import acts, default_lengths, walk
 from mmhooks_lightning.callback import HookCallback
 from mmhooks_lightning.migration import bridge
 from mmhooks_lightning.migration.compare import curves
+from mmhooks_lightning.migration.groups import Groups, compare_groups
 from mmhooks_lightning.migration.markdown import markdown
 from mmhooks_lightning.migration.page import page
 from mmhooks_lightning.migration.project import shared_files, write_files
 from mmhooks_lightning.migration.rows import Report, Walked
-from mmhooks_lightning.migration.verify import side_of_style, verify
+from mmhooks_lightning.migration.verify import side_of_style, verify, written_config
 from mmhooks_lightning.module import HookedModule
 
 STYLES: dict[str, ModuleType] = {"bridge": bridge}
@@ -154,6 +155,21 @@ class Migration:
         """
         self.report.proof = verify(self.plan, self.style, epoch_lens, self.world_size, imports=imports)
         return self.report.proof
+
+    def compare_groups(self, model: nn.Module | None = None) -> Groups:
+        """Compare every param group of the real model on both sides, and note in the report that they are covered.
+
+        Args:
+            model: the model. None: it is built as the config says, which imports its code.
+
+        Raises:
+            ConfigError: the model or the optimizer cannot be built, or the style is not ``"bridge"``.
+        """
+        self._check_bridge("compare_groups")
+        built = self._builder.model() if model is None else model
+        groups = compare_groups(built, self.plan.optimizer or {}, written_config(self.plan)["optimizer"])
+        self.report.covers_paramwise = not groups.differences
+        return groups
 
     def complete_report(self) -> Report:
         """Give the report with the schedules and the hooks in it, which take a walk of the run."""
