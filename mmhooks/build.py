@@ -160,7 +160,7 @@ def build_run(
         max_epochs=plan.max_epochs,
         max_iters=plan.max_iters,
         training_hooks=plan.training_hooks,
-        hooks=_further_hooks(plan, builder, seed, where, logger),
+        hooks=_further_hooks(plan, builder, seed, model, logger),
         device=where,
         work_dir=folder,
         meta={"seed": seed, "exp_name": Path(source.name).name, "config": source.text(), **builder.meta()},
@@ -215,7 +215,7 @@ def _codebase(source: Source, codebase: str | Recipe | None) -> Recipe:
 
 
 def _further_hooks(
-    plan: RunPlan, builder: RunBuilder, seed: int | None, device: torch.device, logger: logging.Logger
+    plan: RunPlan, builder: RunBuilder, seed: int | None, model: nn.Module, logger: logging.Logger
 ) -> list[tuple[Any, Any]]:
     """Give what is registered beside the training hooks; the evaluation gets its loader."""
     hooks: list[tuple[Any, Any]] = []
@@ -225,7 +225,7 @@ def _further_hooks(
             if hook.place is None:
                 kind = HOOKS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
                 _tell_misspelt(config, kind, plan.source.name, logger)
-            config = builder.evaluation(hook, seed, device)
+            config = builder.evaluation(hook, seed, model)
         hooks.append((config, hook.priority))
     return hooks
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
-import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmhooks.config.configdict import ConfigDict
 from mmhooks.config.source import Source
 from mmhooks.distributed import get_dist_info
-from mmhooks.distributed.batches import to_device
 from mmhooks.errors import ConfigError
-from mmhooks.loaders import build_loader
+from mmhooks.loaders import MovedLoader, build_loader
 from mmhooks.optim import build_optimizer
 from mmhooks.plan import PlannedHook, RunPlan
 from mmhooks.recipes import Builders
@@ -35,7 +33,7 @@ class RunBuilder(Protocol):
     def optimizer(self, model: nn.Module) -> Optimizers:
         """Build the optimizer of the model."""
 
-    def evaluation(self, hook: PlannedHook, seed: int | None, device: torch.device) -> Any:
+    def evaluation(self, hook: PlannedHook, seed: int | None, model: nn.Module) -> Any:
         """Build what evaluates, as `register_hook` takes it, with the loader that it evaluates over."""
 
     def meta(self) -> dict[str, Any]:
@@ -75,7 +73,7 @@ class FromRegistries:
         with self._source.building("optimizer"):
             return build_optimizer(model, config)
 
-    def evaluation(self, hook: PlannedHook, seed: int | None, device: torch.device) -> dict[str, Any]:
+    def evaluation(self, hook: PlannedHook, seed: int | None, model: nn.Module) -> dict[str, Any]:
         """Give the config of the hook, with the loader over ``data.val``."""
         kind = HOOKS.get(hook.config["type"]) if isinstance(hook.config["type"], str) else hook.config["type"]
         loader = build_loader(self._source, "val", seed, share=getattr(kind, "_shares_work", True))
@@ -120,10 +118,7 @@ class FromCodebase:
     def loader(self, flow: str, seed: int | None) -> Any:
         """Build the loader of a flow; that of ``("val", n)`` takes the train pipeline over the val data."""
         data = self._values["data"]
-        config = data["train"]
-        if flow == "val":
-            config = _mmcv_dict(self._plan.source.section("data.val"))
-            config["pipeline"] = data["train"].get("pipeline") or data["train"]["dataset"]["pipeline"]
+        config = _mmcv_dict(val_flow(data)) if flow == "val" else data["train"]
         with self._plan.source.building(f"data.{flow}"):
             dataset = self._call(self._builders.dataset)(config)
             if self._train_data is None:
@@ -138,7 +133,7 @@ class FromCodebase:
             optimizer: Optimizers = self._call(self._builders.optimizer)(model, _mmcv_dict(self._plan.optimizer or {}))
         return optimizer
 
-    def evaluation(self, hook: PlannedHook, seed: int | None, device: torch.device) -> Any:
+    def evaluation(self, hook: PlannedHook, seed: int | None, model: nn.Module) -> Any:
         """Build the code base's own hook, over ``data.val`` in test mode."""
         arguments = {"dist": get_dist_info()[1] > 1, **self._plan.loaders["val"]}
         if self._plan.recipe.loaders is not None and self._plan.recipe.loaders.val_reads is None:
@@ -151,7 +146,7 @@ class FromCodebase:
             loader = self._call(self._builders.loader)(dataset, **arguments)
             config = {key: value for key, value in hook.config.items() if key != "type"}
             kind = imported(hook.place or "", self._plan.recipe.name)
-            return kind(MovedLoader(loader, device), **config)
+            return kind(MovedLoader(loader, model), **config)
 
     def meta(self) -> dict[str, Any]:
         """Give the attributes of the data set that the code base writes into its files."""
@@ -162,30 +157,15 @@ class FromCodebase:
         return imported(place, self._plan.recipe.name)
 
 
-class MovedLoader:
-    """A loader whose batches come as a model takes them: on its device, and without containers of mmcv around them.
-
-    In everything else it is the loader.
+def val_flow(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the config of the data of a flow ``("val", n)``: the val data through the pipeline of the train data.
 
     Args:
-        loader: the loader.
-        device: where the model is.
+        data: the config's ``data``.
     """
-
-    def __init__(self, loader: Any, device: torch.device) -> None:
-        self._loader = loader
-        self._device = device
-
-    def __iter__(self) -> Iterator[Any]:
-        return (to_device(batch, self._device) for batch in self._loader)
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_loader":  # while it is copied or unpickled
-            raise AttributeError(name)
-        return getattr(self._loader, name)
+    train = data["train"]
+    pipeline = train["pipeline"] if "pipeline" in train else train.get("dataset", {}).get("pipeline")
+    return {**data["val"], "pipeline": pipeline}
 
 
 def imported(place: str, codebase: str) -> Any:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 from mmhooks.checks import check_count
 from mmhooks.config.source import Source
 from mmhooks.distributed import get_dist_info
+from mmhooks.distributed.batches import device_of, to_device
 from mmhooks.errors import ConfigError, nearest
 from mmhooks.registry import DATASETS, build_from_cfg
 
@@ -20,8 +22,7 @@ from mmhooks.registry import DATASETS, build_from_cfg
 def build_loader(source: Source, split: str, seed: int | None, share: bool = True) -> DataLoader[Any]:
     """Build the data set of a split, and the loader over it: shuffled for training, in order otherwise.
 
-    In several processes each loads its share. For training the shares are equally long; otherwise they may differ by
-    one, so that no sample is counted twice. An iterable data set deals itself out.
+    See `data_loader` for what several processes load.
 
     Args:
         source: the config.
@@ -41,13 +42,38 @@ def build_loader(source: Source, split: str, seed: int | None, share: bool = Tru
     config = source.section(f"data.{split}")
     with source.building(f"data.{split}"):
         dataset = build_from_cfg(config, DATASETS)
+    return data_loader(dataset, batch_size, workers, shuffle=split == "train", seed=seed, share=share)
+
+
+def data_loader(
+    dataset: Any,
+    samples_per_gpu: int,
+    workers_per_gpu: int = 0,
+    *,
+    shuffle: bool,
+    seed: int | None = None,
+    share: bool = True,
+) -> DataLoader[Any]:
+    """Make the loader over a data set that a config with these arguments means.
+
+    In several processes each loads its share. Shuffled, the shares are equally long; otherwise they may differ by
+    one, so that no sample is counted twice. An iterable data set deals itself out.
+
+    Args:
+        dataset: the data set.
+        samples_per_gpu: samples of a batch, in each process.
+        workers_per_gpu: worker processes of each process.
+        shuffle: in an order that is drawn anew for every epoch.
+        seed: of the workers, and of the order in which several processes train. None: the workers are not seeded.
+        share: several processes each load their share; otherwise each loads all.
+    """
     ranks = get_dist_info() if share else (0, 1)
-    order = {} if isinstance(dataset, IterableDataset) else _order(dataset, split == "train", seed, *ranks)
+    order = {} if isinstance(dataset, IterableDataset) else _order(dataset, shuffle, seed, *ranks)
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        num_workers=workers,
-        worker_init_fn=None if seed is None else functools.partial(_seed_worker, workers, seed),
+        batch_size=samples_per_gpu,
+        num_workers=workers_per_gpu,
+        worker_init_fn=None if seed is None else functools.partial(_seed_worker, workers_per_gpu, seed),
         **order,
     )
 
@@ -66,3 +92,30 @@ def _seed_worker(workers: int, seed: int, worker: int) -> None:
     worker_seed = (workers * get_dist_info()[0] + worker + seed) % 2**32  # NumPy takes no more
     random.seed(worker_seed)
     np.random.seed(worker_seed)
+
+
+class MovedLoader:
+    """A loader whose batches come as a model takes them: on its device, and without containers of mmcv around them.
+
+    In everything else it is the loader.
+
+    Args:
+        loader: the loader.
+        model: whose device counts, at the time of the iteration.
+    """
+
+    def __init__(self, loader: Any, model: nn.Module) -> None:
+        self._loader = loader
+        self._model = model
+
+    def __iter__(self) -> Iterator[Any]:
+        device = device_of(self._model)
+        return (to_device(batch, device) for batch in self._loader)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_loader":  # while it is copied or unpickled
+            raise AttributeError(name)
+        return getattr(self._loader, name)

@@ -13,7 +13,7 @@ from mmhooks.errors import ConfigError, nearest
 from mmhooks.hook_configs import evaluation_of, optimizer_hook, training_configs
 from mmhooks.recipes.find import find_recipe
 from mmhooks.recipes.keys import KeyFate, key_fates
-from mmhooks.recipes.recipe import SPLITS, Recipe
+from mmhooks.recipes.recipe import SPLITS, Loaders, Recipe
 from mmhooks.recipes.substitute import substituted
 from mmhooks.runner.base import Workflow
 from mmhooks.runner.checks import check_custom_hooks, check_length, check_workflow
@@ -265,7 +265,9 @@ def _evaluation(source: Source, recipe: Recipe, by_epoch: bool, world_size: int)
     if how.by_epoch:
         config["by_epoch"] = config.get("by_epoch", by_epoch) if recipe.builders is None else by_epoch
     args = {"type": place.rpartition(":")[2], **config}
-    return PlannedHook("evaluation", args, args.pop("priority", how.priority), place if ":" in place else None)
+    if recipe.builders is not None:  # a priority in it would be one more argument
+        return PlannedHook("evaluation", args, how.priority, place)
+    return PlannedHook("evaluation", args, args.pop("priority", how.priority))
 
 
 def loader_arguments(source: Source, recipe: Recipe, split: str) -> dict[str, Any]:
@@ -289,11 +291,15 @@ def loader_arguments(source: Source, recipe: Recipe, split: str) -> dict[str, An
     own = dict(data.get(f"{split}_dataloader") or {})
     if split == "train":
         fixed = {name: source.values.get(key) for name, key in recipe.loader_keys.items()}
-        return {**loaders.train, **fixed, **general, **own}
+        return {**loaders.train, **fixed, **_merged(loaders, general, own)}
     if loaders.val_reads is None:
         return {**loaders.train, **general, **loaders.val, **own}
     moved = {key: data[key] for key in loaders.val_reads if key in data}
     val = data.get("val")
     if isinstance(val, dict) and "samples_per_gpu" in val:
         moved["samples_per_gpu"] = val["samples_per_gpu"]
-    return {**loaders.val, **moved, **own}
+    return {**loaders.val, **_merged(loaders, moved, own)}
+
+
+def _merged(loaders: Loaders, general: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    return {**own, **general} if loaders.data_wins else {**general, **own}

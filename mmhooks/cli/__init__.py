@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,15 +15,27 @@ from typer.core import TyperCommand, TyperGroup
 
 from mmhooks import __version__
 from mmhooks.cli.demo import demo
+from mmhooks.cli.inspect import inspect
 from mmhooks.cli.test import evaluate
 from mmhooks.cli.train import train
-from mmhooks.errors import MMHooksError
+from mmhooks.errors import ConfigError, MMHooksError
 
-_MANY = "--cfg-options"
+_MANY = ("--cfg-options", "--set")
+_COMMANDS = "mmhooks.commands"  # the group of entry points: functions, as Typer takes them
 
 
 class _Group(TyperGroup):
-    """Turns the errors that mmhooks raises on purpose into a line and the exit status 1."""
+    """Turns the errors that mmhooks raises on purpose into a line and the exit status 1, and finds further commands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *(entry.name for entry in entry_points(group=_COMMANDS))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        if found is None:
+            for entry in entry_points(group=_COMMANDS, name=cmd_name):
+                return _command(entry)
+        return found
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -39,7 +52,20 @@ class _ManyOptions(TyperCommand):
     """Lets ``--cfg-options`` take several values, as MMCV's tools do: ``--cfg-options a=1 b.c=2``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        return super().parse_args(ctx, repeat_option(args, _MANY))
+        for option in _MANY:
+            args = repeat_option(args, option)
+        return super().parse_args(ctx, args)
+
+
+def _command(entry: EntryPoint) -> Any:
+    """Make the command that another package brings."""
+    try:
+        function = entry.load()
+    except ImportError as error:
+        raise ConfigError(f"the command {entry.name} cannot be imported: {error}") from error
+    brought = typer.Typer(add_completion=False)
+    brought.command(entry.name, cls=_ManyOptions)(function)
+    return typer.main.get_command(brought)
 
 
 def repeat_option(args: Sequence[str], option: str) -> list[str]:
@@ -91,6 +117,7 @@ app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty
 app.command()(demo)
 app.command(cls=_ManyOptions)(train)
 app.command("test", cls=_ManyOptions)(evaluate)
+app.command(cls=_ManyOptions)(inspect)
 
 
 @app.callback()

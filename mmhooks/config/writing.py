@@ -44,6 +44,16 @@ def write_python(values: Mapping[Any, Any], strict: bool = True) -> str:
     )
 
 
+def write_value(value: Any) -> str:
+    """Write a value as it stands in a `.py` config, on one line; what is no data, as it prints.
+
+    Example:
+        >>> write_value({"type": "Net", "size": (8, 8)})
+        "dict(type='Net', size=(8, 8))"
+    """
+    return _PythonWriter(False, frozenset())._on_one_line(value, "")
+
+
 def write_json(values: Mapping[Any, Any]) -> str:
     """Write a `.json` config; JSON has lists only, so tuples, sets and ranges become lists.
 

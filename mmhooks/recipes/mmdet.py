@@ -24,6 +24,7 @@ MMDET = Recipe(
         val={"samples_per_gpu": 1, "workers_per_gpu": 2, "shuffle": False, "persistent_workers": False},
         reads=("samples_per_gpu", "workers_per_gpu", "persistent_workers"),
         val_reads=("workers_per_gpu",),
+        data_wins=True,
         tells_runner=True,
     ),
     builders=Builders(

@@ -38,6 +38,7 @@ class Loaders:
         val: those of the val loader that replace the ones of the train loader.
         reads: which keys of ``data`` are arguments too: all that are no split, or these.
         val_reads: which of them the val loader takes; None: the same, after the arguments of the train loader.
+        data_wins: what ``data`` says goes before what ``data.<split>_dataloader`` does.
         tells_runner: the train loader is told the ``runner_type``.
     """
 
@@ -45,6 +46,7 @@ class Loaders:
     val: Mapping[str, Any]
     reads: tuple[str, ...] | None = None
     val_reads: tuple[str, ...] | None = None
+    data_wins: bool = False
     tells_runner: bool = False
 
 

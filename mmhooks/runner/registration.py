@@ -8,6 +8,7 @@ from typing import Any
 from mmhooks.checks import check_count
 from mmhooks.dispatch import CallTable, HookList
 from mmhooks.errors import ConfigError, RegistryError, nearest
+from mmhooks.hook_names import policy_class
 from mmhooks.priority import Priority
 from mmhooks.registry import HOOKS, build_from_cfg
 from mmhooks.runner.checks import check_custom_hooks, check_hook
@@ -224,7 +225,7 @@ def _with_policy(config: HookOrConfig, argument: str, suffix: str) -> HookOrConf
         ) from None
     if not isinstance(policy, str):
         raise ConfigError(f"the policy in {argument} must be a name such as 'step', not {policy!r}")
-    kind = (policy.title() if policy == policy.lower() else policy) + suffix
+    kind = policy_class(policy, suffix)
     if HOOKS.get(kind) is None:
         stems = [name.removesuffix(suffix) for name in HOOKS.all_keys() if name.endswith(suffix)]
         known = list(dict.fromkeys(_policy(stem) for stem in stems if stem))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import packages
+import planned
 from canonical import digest
 from packages import Case
 
@@ -57,7 +58,13 @@ def written(case: Case, cfg: Config) -> str | None:
     return None
 
 
-STEPS: dict[str, Step] = {"equal": equal, "written": written}
+def as_planned(case: Case, cfg: Config) -> str | None:
+    """Compare the plan with what the code base's own tools/train.py was seen to register."""
+    recorded = planned.recorded_of(case.package, case.name)
+    return "; ".join(planned.differences(case.package, cfg, recorded)) if recorded else None
+
+
+STEPS: dict[str, Step] = {"equal": equal, "written": written, "planned": as_planned}
 
 _golden = functools.cache(packages.golden)
 

@@ -44,7 +44,7 @@ def fetch() -> None:
         done = folder / ".unpacked"
         if not done.is_file() or done.read_text() != checksum:
             shutil.rmtree(folder, ignore_errors=True)
-            _unpack(_wheel(package), folder)
+            _unpack(wheel(package), folder)
             done.write_text(checksum)
 
 
@@ -63,13 +63,14 @@ def golden(package: str) -> dict[str, str]:
     return dict(line.split(" ") for line in lines)
 
 
-def _wheel(package: str) -> Path | None:
+def wheel(package: str) -> Path | None:
+    """Give the wheel of a package that has been downloaded."""
     return next(CACHE.glob(f"{package}-*.whl"), None)
 
 
 def _kept(package: str, checksum: str) -> bool:
-    wheel = _wheel(package)
-    return wheel is not None and hashlib.sha256(wheel.read_bytes()).hexdigest() == checksum
+    kept = wheel(package)
+    return kept is not None and hashlib.sha256(kept.read_bytes()).hexdigest() == checksum
 
 
 def _unpack(wheel: Path | None, folder: Path) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mmhooks.walk import Act
+
+__all__ = ["Act", "Curve", "Report", "Row", "Verdict", "Walked"]
+
 
 class Verdict(StrEnum):
     """How what a key became compares with what it was."""
@@ -56,32 +60,13 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Act:
-    """A hook at a point.
-
-    Attributes:
-        point: one of the ten points.
-        hook: the class of the hook.
-        priority: its priority, ``"VERY_HIGH"`` or a number as text.
-        every: how often it does something there: ``"every iteration"``, ``"every 50 iterations"``, ``"each epoch"``.
-        key: the key of the config that asks for it.
-    """
-
-    point: str
-    hook: str
-    priority: str
-    every: str
-    key: str
-
-
-@dataclass(frozen=True)
 class Walked:
     """The comparison of both sides over one length of epoch.
 
     Attributes:
         epoch_len: iterations an epoch.
         world_size: the number of processes that was assumed.
-        iterations: how many were compared.
+        iterations: how many learning rates of one param group were compared; 0 where there was nothing to compare.
         lr_difference: the largest difference of a learning rate, absolute.
         lr_relative: the largest relative one.
         momentum_difference: the largest difference of a momentum.
@@ -116,6 +101,7 @@ class Report:
         acts: the hooks, point by point in calling order.
         proof: what `verify` saw, by length of epoch; empty where it was not asked.
         covers_paramwise: whether the param groups of a real model were compared.
+        by_epoch: whether the run counts epochs.
     """
 
     config: str
@@ -126,3 +112,4 @@ class Report:
     acts: list[Act] = field(default_factory=list)
     proof: list[Walked] = field(default_factory=list)
     covers_paramwise: bool = False
+    by_epoch: bool = True

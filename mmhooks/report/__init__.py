@@ -1,0 +1,1 @@
+"""Reports: plots, timelines of hooks, and HTML pages that need nothing but themselves."""
