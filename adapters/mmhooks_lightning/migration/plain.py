@@ -1,7 +1,7 @@
 """The style ``lightning``: a project of plain Lightning and torch, without mmhooks but for what a code base defines.
 
-It has ``train.py`` and ``test.py``, which all configs share, small modules beside them, each with only what the
-configs need, and ``configs/NAME.py`` as plain data. ``builders.py`` is not made here.
+It has ``train.py``, which all configs share, small modules beside it, each with only what the configs need, and
+``configs/NAME.py`` as plain data. What projects of both styles have, ``builders.py`` above all, is not made here.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def project_files(plans: Sequence[RunPlan], names: Sequence[str]) -> dict[str, s
     Example:
         >>> from mmhooks.examples.digits import configs  # doctest: +SKIP
         >>> sorted(project_files([plan], ["digits_cnn"]))  # doctest: +SKIP
-        ['configs/digits_cnn.py', 'evaluation.py', 'module.py', 'schedule.py', 'test.py', 'train.py']
+        ['configs/digits_cnn.py', 'evaluation.py', 'module.py', 'schedule.py', 'train.py']
     """
     recipes = {plan.recipe.name for plan in plans}
     if len(recipes) != 1:
         raise ConfigError(f"a project is for one code base, not for {', '.join(sorted(recipes)) or 'none'}")
     configs = [config_values(plan) for plan in plans]
     view = _view(plans, configs)
-    templates = ["train.py", "test.py", "module.py", "evaluation.py"]
+    templates = ["train.py", "module.py", "evaluation.py"]
     templates += [
         name for name in ("schedule.py", "param_groups.py", "callbacks.py", "carried.py") if view["has"][name]
     ]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmhooks.plan import RunPlan
-from mmhooks.recipes.keys import Fate
 from mmhooks_lightning.migration.plain_files import checkpoint_settings, evaluation_settings
 from mmhooks_lightning.migration.plain_hooks import own_hooks
 from mmhooks_lightning.migration.plain_optimizer import has_several, is_by_name, optimizer_settings, stepping
 from mmhooks_lightning.migration.plain_schedules import lr_schedule, momentum_schedule
+from mmhooks_lightning.migration.project import built_values
 
 _LOGGERS = {
     "TensorboardLoggerHook": "TensorBoardLogger",
@@ -35,11 +35,7 @@ def config_values(plan: RunPlan) -> dict[str, Any]:
     steps = stepping(plan)[1]
     values = plan.source.values
     is_codebase = plan.recipe.builders is not None
-    found: dict[str, Any] = {
-        fate.key: values[fate.key] for fate in plan.keys if fate.fate == Fate.BUILD and fate.key in values
-    }
-    found |= {key: values[key] for key in ("data", "custom_imports") if key in values}
-    found |= {"loaders": plan.loaders, "parallel": _parallel(plan)}
+    found = {**built_values(plan), "parallel": _parallel(plan)}
     found |= optimizer_settings(plan)
     found |= {
         "manual": has_several(plan),

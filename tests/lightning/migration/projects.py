@@ -7,34 +7,9 @@ from pathlib import Path
 
 from mmhooks.plan import plan_run
 from mmhooks_lightning.migration import plain
+from mmhooks_lightning.migration.project import shared_files
 
 ROOT = Path(__file__).parents[3]
-
-#: What builds the digits, for a generated project.
-BUILDERS = """
-from typing import Any
-
-from torch import nn
-from torch.utils.data import DataLoader
-
-import mmhooks.examples.digits.data
-import mmhooks.examples.digits.model
-from mmhooks import build_optimizer as build
-from mmhooks.registry import DATASETS, MODELS, build_from_cfg
-
-
-def build_model(cfg: dict[str, Any]) -> nn.Module:
-    return build_from_cfg(cfg["model"], MODELS)
-
-
-def build_loader(cfg: dict[str, Any], split: str, distributed: bool) -> DataLoader[Any]:
-    dataset = build_from_cfg(cfg["data"].get(split, cfg["data"]["val"]), DATASETS)
-    return DataLoader(dataset, cfg["data"]["samples_per_gpu"], shuffle=split == "train")
-
-
-def build_optimizer(model: nn.Module, cfg: dict[str, Any]) -> Any:
-    return build(model, cfg["optimizer"])
-"""
 
 
 def config(**changes):
@@ -56,8 +31,8 @@ def planned(codebase="mmcv", **changes):
 
 
 def written(folder, plans, names):
-    """Write a project with the builders of the digits."""
-    for path, text in {**plain.project_files(plans, names), "builders.py": BUILDERS}.items():
+    """Write a project, with what projects of both styles have."""
+    for path, text in {**shared_files(plans, names, "lightning"), **plain.project_files(plans, names)}.items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

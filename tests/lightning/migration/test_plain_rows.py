@@ -83,7 +83,8 @@ def test_every_key_has_a_row_and_all_files_compile(kind):
 @pytest.mark.parametrize("kinds", [[kind] for kind in KINDS] + [[*KINDS]], ids=lambda kinds: "+".join(kinds)[:20])
 def test_what_is_written_is_formatted_and_clean(tmp_path, kinds):
     folder = written(tmp_path, [plan_of(kind) for kind in kinds], kinds)
-    (folder / "builders.py").unlink()
+    for shared in ("builders.py", "test.py"):
+        (folder / shared).unlink()
     (folder / "builders.py").write_text('"""What builds."""\n')
     for command in (["format", "--check", "--line-length", "120"], ["check", "--ignore", "I001"]):
         done = subprocess.run(
