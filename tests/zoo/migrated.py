@@ -84,7 +84,7 @@ def schedule_of(plan: RunPlan) -> str:
 
 
 def verify_all(migrated: Migrated) -> bool:
-    """Verify each distinct schedule in each style, let a Trainer run the shortest, print what was seen, and judge it."""
+    """Verify each distinct schedule in each style, let a Trainer run the shortest, and print what was seen."""
     good = True
     for style in STYLES:
         good &= _verified(style, list(migrated.plans.values()), lambda plan, style=style: verify(plan, style))
@@ -109,7 +109,7 @@ def _verified(style: str, plans: list[RunPlan], walk: Callable[[RunPlan], list[W
         f"{sum(walked.iterations for _, walked in seen):,} iterations in {taken:.0f} s\n"
         f"  largest difference of a learning rate {_largest(seen, 'lr_difference'):g}, relative "
         f"{_largest(seen, 'lr_relative'):g}, of a momentum {_largest(seen, 'momentum_difference'):g}\n"
-        f"  points differ in {sum(not walked.points_equal for _, walked in seen)}, files in "
+        f"  points differ in {sum(walked.points_equal is False for _, walked in seen)}, files in "
         f"{sum(not walked.files_equal for _, walked in seen)}\n"
         f"  schedules of classes that are not there: {len(unwalked)}"
     )

@@ -40,6 +40,9 @@ def markdown(report: Report) -> str:
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
 
+_WORDS = {True: "equal", False: "differ", None: "no hooks"}
+
+
 def _proof(report: Report) -> Iterable[list[str]]:
     yield [_plain(conclusion(report)[1])]
     if not report.proof:
@@ -51,7 +54,7 @@ def _proof(report: Report) -> Iterable[list[str]]:
         figures = [one.epoch_len, one.world_size, one.iterations]
         apart = [one.lr_difference, one.lr_relative, one.momentum_difference]
         same = [one.points_equal, one.files_equal, agrees(one)]
-        rows.append([*map(number, [*figures, *apart]), *("equal" if equal else "differ" for equal in same)])
+        rows.append([*map(number, [*figures, *apart]), *(_WORDS[equal] for equal in same)])
     yield _table(heads, rows, right=6)
     for one in report.proof:
         if one.differences:

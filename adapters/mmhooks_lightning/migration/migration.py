@@ -21,7 +21,7 @@ from mmhooks.plan import RunPlan, plan_run
 from mmhooks.recipes import Recipe
 from mmhooks.walk import acts, default_lengths, walk
 from mmhooks_lightning.callback import HookCallback
-from mmhooks_lightning.migration import bridge
+from mmhooks_lightning.migration import bridge, plain
 from mmhooks_lightning.migration.compare import curves
 from mmhooks_lightning.migration.groups import Groups, compare_groups
 from mmhooks_lightning.migration.markdown import markdown
@@ -31,7 +31,7 @@ from mmhooks_lightning.migration.rows import Report, Walked
 from mmhooks_lightning.migration.verify import side_of_style, verify, written_config
 from mmhooks_lightning.module import HookedModule
 
-STYLES: dict[str, ModuleType] = {"bridge": bridge}
+STYLES: dict[str, ModuleType] = {"bridge": bridge, "lightning": plain}
 
 
 class Migration:

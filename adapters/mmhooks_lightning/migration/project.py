@@ -136,7 +136,9 @@ def _readme(plans: Sequence[RunPlan], names: Sequence[str], style: str) -> dict[
         "title": names[0] if len(names) == 1 else f"{len(names)} runs of {plans[0].recipe.name}",
         "origin": origins[0] if len(origins) == 1 else f"{len(origins)} configs",
         "checkpoint": f"work_dirs/{names[0]}/{last}",
-        "requirements": '"mmhooks[lightning]"' if style == "bridge" else "torch lightning",
+        "requirements": "torch lightning"
+        if style == "lightning" and plans[0].recipe.package
+        else '"mmhooks[lightning]"',
     }
 
 

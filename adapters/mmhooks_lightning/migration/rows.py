@@ -70,7 +70,7 @@ class Walked:
         lr_difference: the largest difference of a learning rate, absolute.
         lr_relative: the largest relative one.
         momentum_difference: the largest difference of a momentum.
-        points_equal: whether the hooks were called at the same points in the same order.
+        points_equal: whether the hooks were called at the same points in the same order; None: there are no hooks.
         files_equal: whether the same files would be kept.
         unwalked: what could not be walked, each with the reason: hooks whose class cannot be imported.
         differences: the first differences, as text.
@@ -82,7 +82,7 @@ class Walked:
     lr_difference: float
     lr_relative: float
     momentum_difference: float
-    points_equal: bool
+    points_equal: bool | None
     files_equal: bool
     unwalked: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()

@@ -46,7 +46,7 @@ def summary(report: Report) -> str:
 def agrees(walked: Walked) -> bool:
     """Tell whether both sides did the same, bit for bit."""
     same = walked.lr_difference == 0 and walked.momentum_difference == 0
-    return same and walked.points_equal and walked.files_equal and not walked.differences
+    return same and walked.points_equal is not False and walked.files_equal and not walked.differences
 
 
 def conclusion(report: Report) -> tuple[str, str]:
@@ -61,9 +61,11 @@ def conclusion(report: Report) -> tuple[str, str]:
     differing = sum(not agrees(walked) for walked in report.proof)
     unwalked = any(walked.unwalked for walked in report.proof)
     if not differing:
+        hooked = any(walked.points_equal for walked in report.proof)
+        points = ", the points at which hooks are called" if hooked else ""
         text = (
             f"Both sides are equal in all {total} iterations that were compared: learning rates and momenta bit for "
-            "bit, the points at which hooks are called, and the files that are kept."
+            f"bit{points}, and the {'files' if points else 'epochs or iterations of the files'} that are kept."
         )
     else:
         times = "the only walk" if len(report.proof) == 1 else f"{differing} of {len(report.proof)} walks"

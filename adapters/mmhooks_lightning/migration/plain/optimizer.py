@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from mmhooks.errors import ConfigError
 from mmhooks.plan import RunPlan
-from mmhooks_lightning.migration.plain_text import flat_text
+from mmhooks_lightning.migration.plain.text import flat_text
 from mmhooks_lightning.migration.rows import Row, Verdict
 
 _HOOKS = (

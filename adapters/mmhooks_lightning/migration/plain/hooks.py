@@ -8,7 +8,7 @@ from typing import Any
 
 from mmhooks.plan import RunPlan
 from mmhooks.registry import HOOKS, build_from_cfg
-from mmhooks_lightning.migration.plain_text import flat_text
+from mmhooks_lightning.migration.plain.text import flat_text
 from mmhooks_lightning.migration.rows import Row, Verdict
 
 _NEEDLESS = {

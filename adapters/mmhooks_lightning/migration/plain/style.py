@@ -14,10 +14,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmhooks.errors import ConfigError
 from mmhooks.plan import RunPlan
-from mmhooks_lightning.migration.plain_rows import all_rows
-from mmhooks_lightning.migration.plain_schedules import Scheduled, lr_schedule, momentum_schedule
-from mmhooks_lightning.migration.plain_settings import config_values
-from mmhooks_lightning.migration.plain_text import assignments
+from mmhooks_lightning.migration.plain.rows import all_rows
+from mmhooks_lightning.migration.plain.schedules import Scheduled, lr_schedule, momentum_schedule
+from mmhooks_lightning.migration.plain.settings import config_values
+from mmhooks_lightning.migration.plain.text import assignments
 from mmhooks_lightning.migration.rows import Row
 
 _LAYER_RULES = {"bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult", "dcn_offset_lr_mult"}

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmhooks.plan import RunPlan
-from mmhooks_lightning.migration.plain_files import checkpoint_settings, evaluation_settings
-from mmhooks_lightning.migration.plain_hooks import own_hooks
-from mmhooks_lightning.migration.plain_optimizer import has_several, is_by_name, optimizer_settings, stepping
-from mmhooks_lightning.migration.plain_schedules import lr_schedule, momentum_schedule
+from mmhooks_lightning.migration.plain.files import checkpoint_settings, evaluation_settings
+from mmhooks_lightning.migration.plain.hooks import own_hooks
+from mmhooks_lightning.migration.plain.optimizer import has_several, is_by_name, optimizer_settings, stepping
+from mmhooks_lightning.migration.plain.schedules import lr_schedule, momentum_schedule
 from mmhooks_lightning.migration.project import built_values
 
 _LOGGERS = {

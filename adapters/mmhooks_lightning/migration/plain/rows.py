@@ -7,12 +7,12 @@ from typing import Any
 
 from mmhooks.plan import RunPlan
 from mmhooks.recipes.keys import Fate, KeyFate
-from mmhooks_lightning.migration.plain_files import checkpoint_row, evaluation_row, has_val_flow
-from mmhooks_lightning.migration.plain_hooks import own_hooks
-from mmhooks_lightning.migration.plain_optimizer import optimizer_rows, stepping, stepping_row
-from mmhooks_lightning.migration.plain_schedules import Scheduled, lr_schedule, momentum_schedule
-from mmhooks_lightning.migration.plain_settings import loggers, trainer_settings, unknown_loggers
-from mmhooks_lightning.migration.plain_text import flat_text
+from mmhooks_lightning.migration.plain.files import checkpoint_row, evaluation_row, has_val_flow
+from mmhooks_lightning.migration.plain.hooks import own_hooks
+from mmhooks_lightning.migration.plain.optimizer import optimizer_rows, stepping, stepping_row
+from mmhooks_lightning.migration.plain.schedules import Scheduled, lr_schedule, momentum_schedule
+from mmhooks_lightning.migration.plain.settings import loggers, trainer_settings, unknown_loggers
+from mmhooks_lightning.migration.plain.text import flat_text
 from mmhooks_lightning.migration.rows import Row, Verdict
 
 _LENGTHS = ("runner", "total_epochs", "total_iters")

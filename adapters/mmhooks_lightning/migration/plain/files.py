@@ -7,8 +7,8 @@ from typing import Any
 
 from mmhooks.hooks.best import KeepsBest, infer_rule
 from mmhooks.plan import RunPlan
-from mmhooks_lightning.migration.plain_optimizer import is_by_name, stepping
-from mmhooks_lightning.migration.plain_text import flat_text
+from mmhooks_lightning.migration.plain.optimizer import is_by_name, stepping
+from mmhooks_lightning.migration.plain.text import flat_text
 from mmhooks_lightning.migration.rows import Row, Verdict
 
 #: Arguments of the hook that evaluates; the others reach ``dataset.evaluate``.
