@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # tiny models: more threads would only wait for each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types bench equivalence golden oracle mmcv zoo hostile wheel clean
+.PHONY: demo test lint types bench equivalence golden oracle mmcv mmcls zoo hostile wheel clean
 
 demo: $(READY)            ## one config, both drivers, the numbers side by side
 	$(RUN) -m mmhooks demo
@@ -44,6 +44,10 @@ oracle: $(ORACLE)/.ready  ## random configurations, run by real MMCV and by mmho
 
 mmcv: $(READY) $(ORACLE)/.ready  ## hooks that were written for the real MMCV, under both drivers
 	MMHOOKS_MMCV="$$(echo $(abspath $(ORACLE))/lib/python*/site-packages)" $(RUN) -m pytest tests/foreign
+
+mmcls: $(READY) $(ORACLE)/.ready  ## configs of mmcls, trained by mmcls on the real MMCV and under both drivers: the same
+	$(ORACLE)/bin/python tests/zoo/codebases.py
+	MMHOOKS_MMCV="$$(echo $(abspath $(ORACLE))/lib/python*/site-packages)" $(RUN) -m pytest --show-capture=no tests/mmcls
 
 zoo: $(READY)             ## every config of four code bases, compared with what MMCV makes of it; beside MMCV after make oracle
 	PYTHONPATH=. $(RUN) tests/zoo/campaign.py --oracle $(ORACLE)/bin/python $(CAMPAIGN)

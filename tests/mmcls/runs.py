@@ -22,6 +22,7 @@ from mmcls.apis import set_random_seed
 from torch import nn
 
 from mmhooks import Config, EpochBasedRunner, Hook, IterBasedRunner, build_optimizer
+from mmhooks.config import parse_option
 from mmhooks_lightning import HookCallback, HookedModule
 
 
@@ -97,18 +98,18 @@ def theirs(name: str, work_dir: Path, options: list[str]) -> Run:
     return seen
 
 
-def ours(driver: str, name: str, work_dir: Path, options: dict[str, Any]) -> Run:
+def ours(driver: str, name: str, work_dir: Path, options: list[str]) -> Run:
     """Train the same with mmcls's builders, our config, our runners and their hooks."""
     seen = Run(work_dir)
     config = Config.fromfile(config_file(name))
-    config.merge_from_dict(options)
+    config.merge_from_dict(dict(map(parse_option, options)))
     set_random_seed(0)
     model = mmcls.models.build_classifier(_theirs(config.model))
     model.init_weights()
     datasets = [mmcls.datasets.build_dataset(_theirs(config.data.train))]
     if len(config.workflow) == 2:
-        val = {**_theirs(config.data.val), "pipeline": _theirs(config.data.train.pipeline)}
-        datasets.append(mmcls.datasets.build_dataset(mmcv.ConfigDict(val)))
+        val = {**config.data.val, "pipeline": config.data.train.pipeline}
+        datasets.append(mmcls.datasets.build_dataset(_theirs(val)))
     loaders = [_loader(config, dataset, "train") for dataset in datasets]
     optimizer = build_optimizer(model, config.optimizer)
     limit = {key: value for key, value in config.runner.items() if key != "type"}

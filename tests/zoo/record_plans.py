@@ -181,8 +181,8 @@ class Notes:
         return [{"class": named(type(module)), **self.made[id(module)][1]} for module in found] or kinds
 
     def build_dataloader(self, real: Callable[..., Any], dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        asked = inspect.signature(real).bind(dataset, *args, **kwargs).arguments
-        asked = {**asked, **asked.pop("kwargs", {})}
+        asked = dict(inspect.signature(real).bind(dataset, *args, **kwargs).arguments)
+        asked.update(asked.pop("kwargs", {}))
         del asked["dataset"]
         self.asked.append(self.plain(asked))
         self.loaders.append(real(dataset, *args, **kwargs))
@@ -282,14 +282,14 @@ def watched(package: str, notes: Notes, ranks: int) -> Iterator[Any]:
         patches = [
             mock.patch.object(train, "build_dataset", Pictures),
             mock.patch.object(mmcv.Config, "pretty_text", "the config"),
-            mock.patch.object(mmcv.Config, "dump", lambda *args: None),
+            mock.patch.object(mmcv.Config, "dump", nothing),
             mock.patch.object(nn.Module, "cuda", lambda self, *args: self),
-            mock.patch.object(torch.cuda, "current_device", lambda: 0),
+            mock.patch.object(torch.cuda, "current_device", return_value=0),
             mock.patch.object(nn.DataParallel, "__init__", passing(notes.wrap)),
             mock.patch.object(nn.parallel.DistributedDataParallel, "__init__", passing(notes.wrap)),
             mock.patch.object(torch, "tensor", functools.partial(on_cpu, torch.tensor)),
-            mock.patch.object(mmcv.device, "get_device", lambda: "cuda"),
-            mock.patch.object(time, "sleep", lambda seconds: None),
+            mock.patch.object(mmcv.device, "get_device", return_value="cuda"),
+            mock.patch.object(time, "sleep", nothing),
             mock.patch.object(Hook, "__new__", notes.new, create=True),
             mock.patch.object(BaseRunner, "__new__", notes.new, create=True),
             mock.patch.object(BaseRunner, "register_hook", passing(notes.register_hook, BaseRunner.register_hook)),
@@ -322,6 +322,10 @@ def passing(note: Callable[..., Any], *first: Any) -> Callable[..., Any]:
     return lambda self, *args, **kwargs: note(*first, self, *args, **kwargs)
 
 
+def nothing(*args: Any, **kwargs: Any) -> None:
+    pass
+
+
 def on_cpu(real: Callable[..., Any], *args: Any, device: Any = None, **kwargs: Any) -> Any:
     return real(*args, **kwargs)
 
@@ -332,8 +336,8 @@ STAND_INS: dict[str, Any] = {
     ),
     "build_dataset": Pictures,
     "collect_env": dict,
-    "init_dist": lambda *args, **kwargs: None,  # the group is there
-    "setup_multi_processes": lambda config: None,
+    "init_dist": nothing,  # the group is there
+    "setup_multi_processes": nothing,
     "get_device": lambda: "cuda",
     "auto_select_device": lambda: "cuda",
     "get_git_hash": lambda *args, **kwargs: "0000000",

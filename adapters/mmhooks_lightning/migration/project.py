@@ -146,14 +146,23 @@ def _imports(recipe: Recipe, builders: Builders, style: str) -> dict[str, Any]:
     if style == "bridge":
         places |= {"hook": recipe.evaluation.hook, "dist_hook": recipe.evaluation.dist_hook}
     names: dict[str, str] = {}
-    imports = {"mmcv": {"ConfigDict"}}
-    if style == "bridge":
-        imports["mmhooks.loaders"] = {"MovedLoader"}
+    plain = {"mmcv": {"ConfigDict"}} | ({"mmhooks.loaders": {"MovedLoader"}} if style == "bridge" else {})
+    lines = []
     for key, place in places.items():
         module, _, name = place.partition(":")
-        names[key] = f"_{name}" if name in _OWN_NAMES else name
-        imports.setdefault(module, set()).add(f"{name} as _{name}" if name in _OWN_NAMES else name)
-    return {"names": names, "imports": [(module, sorted(found)) for module, found in sorted(imports.items())]}
+        if name in _OWN_NAMES:
+            names[key] = f"_{name}"
+            lines.append(f"from {module} import {name} as _{name}")
+        else:
+            names[key] = name
+            plain.setdefault(module, set()).add(name)
+    lines += [f"from {module} import {', '.join(_sorted(found))}" for module, found in plain.items()]
+    return {"names": names, "imports": sorted(lines, key=lambda line: (line.split()[1], " as " in line))}
+
+
+def _sorted(names: set[str]) -> list[str]:
+    """Sort names as ruff sorts imports: classes first."""
+    return sorted(names, key=lambda name: (not name[0].isupper(), name))
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:

@@ -113,6 +113,7 @@ def test_the_parts_of_a_migration_train_the_same(tmp_path: Path) -> None:
     cfg.workflow = [("train", 1)]
     migration = migrate(cfg)
     spec = build_run(cfg, device="cpu")  # the same draws of random numbers
+    state = torch.get_rng_state()
     callback = migration.callback
     model = DigitsNet(**{key: value for key, value in cfg.model.to_dict().items() if key != "type"})
     model.load_state_dict(spec.model.state_dict())
@@ -120,7 +121,9 @@ def test_the_parts_of_a_migration_train_the_same(tmp_path: Path) -> None:
         callbacks=[callback], accelerator="cpu", enable_progress_bar=False, enable_model_summary=False,
         **migration.trainer_kwargs,
     )  # fmt: skip
-    trainer.fit(migration.module(model), spec.loaders[0])
+    module = migration.module(model)
+    torch.set_rng_state(state)
+    trainer.fit(module, spec.loaders[0])
     assert_same(weights(tmp_path / "migrated"), native_weights(tmp_path / "native", cfg))
     assert migration.optimizer == cfg.optimizer.to_dict()
 
