@@ -150,6 +150,11 @@ class Points:
     priorities: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
+#: What a trace can tell: values of rates, points and who is called there, files that are kept, the file of the best
+#: score among them, when it is evaluated, how often the optimizer steps.
+PARTS = frozenset(("rates", "points", "files", "best", "evaluations", "steps"))
+
+
 @dataclass
 class Trace:
     """What a run does, without its model; see `walk`.
@@ -159,18 +164,20 @@ class Trace:
         epoch_len: train iterations an epoch.
         world_size: the number of processes that was assumed.
         rates: the lr and the momentum at every iteration.
-        points: which points are reached; None where there are none.
+        points: which points are reached.
         files: what is saved and deleted, and when it is evaluated.
         unwalked: what could not be walked.
+        covers: which of `PARTS` were walked.
     """
 
     run: Run
     epoch_len: int
     world_size: int = 1
     rates: Rates = field(default_factory=Rates)
-    points: Points | None = None
+    points: Points = field(default_factory=Points)
     files: Files = field(default_factory=Files)
     unwalked: list[Unwalked] = field(default_factory=list)
+    covers: frozenset[str] = PARTS
 
     @property
     def iterations(self) -> int:

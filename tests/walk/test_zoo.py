@@ -22,6 +22,7 @@ def signature(plan):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of configs that have a newer name
 @pytest.mark.parametrize("package", sorted(wanted()))
 def test_every_config_of_a_code_base_can_be_walked_and_inspected(package):
     if not (CACHE / package).is_dir():

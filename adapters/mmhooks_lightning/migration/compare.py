@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import zip_longest
 from typing import Any
 
@@ -17,7 +17,7 @@ _TOLD = 3
 
 
 def compare(before: Trace, after: Trace) -> Walked:
-    """Compare two walks of a run.
+    """Compare two walks of a run, as far as both go.
 
     Args:
         before: the run under MMCV's loop.
@@ -30,8 +30,9 @@ def compare(before: Trace, after: Trace) -> Walked:
         differences.append(f"param groups: {before.rates.groups}; migrated: {after.rates.groups}")
     lr = _rates("lr", before.rates, after.rates, differences)
     momentum = _rates("momentum", before.rates, after.rates, differences)
-    points = list(_points(before.points, after.points))
-    files = list(_files(before, after))
+    covers = before.covers & after.covers
+    points = list(_points(before.points, after.points)) if "points" in covers else []
+    files = list(_files(before, after, covers))
     unwalked = dict.fromkeys(map(str, [*before.unwalked, *after.unwalked]))
     return Walked(
         epoch_len=before.epoch_len,
@@ -77,9 +78,7 @@ def _of(label: str) -> str:
     return f" of {label}" if label else ""
 
 
-def _points(before: Points | None, after: Points | None) -> Iterator[str]:
-    if before is None or after is None:
-        return
+def _points(before: Points, after: Points) -> Iterator[str]:
     calls = enumerate(zip_longest(before.calls, after.calls))
     differing = [f"point {i + 1}: {old}; migrated: {new}" for i, (old, new) in calls if old != new]
     yield from differing[:_TOLD]
@@ -94,17 +93,26 @@ def _named(owners: Sequence[tuple[str, int]]) -> str:
     return ", ".join(f"{name} ({priority})" for name, priority in owners) or "nobody"
 
 
-def _files(before: Trace, after: Trace) -> Iterator[str]:
-    for what, old, new in (
-        ("kept", before.files.kept, after.files.kept),
-        ("evaluated after", before.files.evaluations, after.files.evaluations),
-    ):
-        if sorted(old) != sorted(new):
-            missing: list[Any] = [one for one in old if one not in new]
-            more: list[Any] = [one for one in new if one not in old]
-            yield f"{what}: {_first(missing)} not any more; {_first(more)} only now"
-    if before.files.steps != after.files.steps:
+def _files(before: Trace, after: Trace, covers: Set[str]) -> Iterator[str]:
+    if "files" in covers:
+        yield from _kept(before, after, "best" in covers)
+    if "evaluations" in covers:
+        yield from _listed("evaluated after", before.files.evaluations, after.files.evaluations)
+    if "steps" in covers and before.files.steps != after.files.steps:
         yield f"steps of the optimizer: {before.files.steps}; migrated: {after.files.steps}"
+
+
+def _kept(before: Trace, after: Trace, with_best: bool) -> Iterator[str]:
+    kept = (one.files.kept for one in (before, after))
+    old, new = ([name for name in names if with_best or not name.startswith("best_")] for names in kept)
+    yield from _listed("kept", old, new)
+
+
+def _listed(what: str, old: list[Any], new: list[Any]) -> Iterator[str]:
+    if sorted(old) != sorted(new):
+        missing = [one for one in old if one not in new]
+        more = [one for one in new if one not in old]
+        yield f"{what}: {_first(missing)} not any more; {_first(more)} only now"
 
 
 def _first(values: Sequence[Any]) -> str:

@@ -16,6 +16,7 @@ from mmhooks.plan import plan_run
 from mmhooks.walk import walk
 from mmhooks_lightning.migration.compare import compare, curves
 from mmhooks_lightning.migration.groups import compare_groups
+from mmhooks_lightning.migration.plain_walk import plain_side
 from mmhooks_lightning.migration.trained import verify_with_trainer
 from mmhooks_lightning.migration.verify import bridge_side, verify, written_config
 
@@ -210,3 +211,33 @@ def test_an_optimizer_that_was_built_is_compared_too():
     assert compare_groups(model, plain, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)).differences == ()
     with pytest.raises(RegistryError, match="Lamb"):
         compare_groups(model, {"type": "Lamb", "lr": 0.1}, plain)
+
+
+def steps(plan, epoch_len, base):
+    """Write MMDET's lr down again, without its warmup."""
+    for iteration in range(plan.max_epochs * epoch_len):
+        epoch = iteration // epoch_len
+        yield [lr * 0.1 ** ((epoch >= 8) + (epoch >= 11)) for lr in base]
+
+
+def stay(plan, epoch_len, base):
+    return ([*base] for _ in range(plan.max_epochs * epoch_len))
+
+
+def refuse(plan, epoch_len, base):
+    raise ConfigError("the policy 'YOLOX' is the code base's own")
+
+
+def test_a_run_of_plain_lightning_is_compared_as_far_as_it_goes():
+    lr = {key: value for key, value in MMDET["lr_config"].items() if not key.startswith("warmup")}
+    plan = plan_run({**MMDET, "lr_config": lr})
+    (walked,) = verify(plan, epoch_lens=[4], after=plain_side(plan, steps, stay, lambda plan, epoch_len: [8, 12]))
+    assert_same(walked)
+    assert walked.iterations == 48
+    assert any("Lightning's own callbacks" in one for one in walked.unwalked)
+    (walked,) = verify(plan, epoch_lens=[4], after=plain_side(plan, stay, stay, lambda plan, epoch_len: [12]))
+    assert walked.lr_difference == pytest.approx(0.0198)
+    assert "kept: epoch_8.pth not any more; nothing only now" in walked.differences
+    (walked,) = verify(plan, epoch_lens=[4], after=plain_side(plan, refuse, stay, lambda plan, epoch_len: [8, 12]))
+    assert walked.iterations == 0
+    assert any("code base's own" in one for one in walked.unwalked)
