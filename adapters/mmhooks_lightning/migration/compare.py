@@ -41,7 +41,7 @@ def compare(before: Trace, after: Trace) -> Walked:
         lr_difference=lr[0],
         lr_relative=lr[1],
         momentum_difference=momentum[0],
-        points_equal=not points,
+        points_equal=not points if "points" in covers else None,
         files_equal=not files,
         unwalked=tuple(unwalked),
         differences=(*differences, *points, *files),

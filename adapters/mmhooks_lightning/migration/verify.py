@@ -14,9 +14,10 @@ from mmhooks.walk.hooks import HookSet, import_classes
 from mmhooks.walk.runners import QUIET, Walking, noting_calls
 from mmhooks.walk.walk import trace_of
 from mmhooks_lightning.callback import HookCallback
+from mmhooks_lightning.migration import plain
 from mmhooks_lightning.migration.bridge import config_values
 from mmhooks_lightning.migration.compare import compare
-from mmhooks_lightning.migration.plain.side import lightning_side
+from mmhooks_lightning.migration.plain.walk import plain_side
 from mmhooks_lightning.migration.project import config_text
 from mmhooks_lightning.migration.rows import Walked
 from mmhooks_lightning.runner import EpochBasedLightningRunner, IterBasedLightningRunner, LightningRunner
@@ -71,7 +72,7 @@ def side_of_style(plan: RunPlan, style: str, world_size: int = 1) -> Side:
         ConfigError: a style that cannot be walked.
     """
     if style == "lightning":
-        return lightning_side(plan, world_size)
+        return plain_side(plan, plain.rates, plain.momenta, plain.kept_checkpoints, world_size)
     if style != "bridge":
         raise ConfigError(f"style {style!r} cannot be walked; 'bridge' and 'lightning' can")
     return bridge_side(written_config(plan), plan.recipe, world_size)

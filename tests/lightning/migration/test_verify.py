@@ -16,7 +16,7 @@ from mmhooks.plan import plan_run
 from mmhooks.walk import walk
 from mmhooks_lightning.migration.compare import compare, curves
 from mmhooks_lightning.migration.groups import compare_groups
-from mmhooks_lightning.migration.plain_walk import plain_side
+from mmhooks_lightning.migration.plain.walk import plain_side
 from mmhooks_lightning.migration.trained import verify_with_trainer
 from mmhooks_lightning.migration.verify import bridge_side, verify, written_config
 

@@ -16,7 +16,6 @@ from mmhooks.walk.runners import fake_optimizer
 Values = Callable[[RunPlan, int, Sequence[float]], Iterable[Sequence[float]]]
 
 _REASONS = {
-    "the points": "this style has none: Lightning's own callbacks take the place of hooks",
     "the best file": "which one that is the scores decide",
     "evaluations": "when the Trainer validates was not compared",
 }
