@@ -35,6 +35,7 @@ class LazyLoader:
         open_pass: makes the next iterator of a train epoch, for the runner that keeps it for files.
         settle: called before the first batch of a resumed run.
         restored: the position that the Trainer has for the source, if it can restore one itself.
+        begun: an iterator has been made.
         shown: the loader that hooks see: the source, or a `LimitedLoader` over it.
     """
 
@@ -49,6 +50,7 @@ class LazyLoader:
         self.open_pass: Callable[[], Iterator[Any]] | None = None
         self.settle: Callable[[], None] | None = None
         self.restored: Any = None
+        self.begun = False
         self._hidden = ("sampler", "batch_sampler") if hide_sampler else ()
         self._active: _LazyIterator | None = None
         self._generators: list[tuple[torch.Generator, torch.Tensor]] = []
@@ -127,7 +129,7 @@ class LazyLoader:
     def begin(self) -> Iterator[Any]:
         """Make an iterator, of a train epoch as the runner wants it."""
         opened, self.open_pass = self.open_pass, None
-        restored, self.restored = self.restored, None
+        restored, self.restored, self.begun = self.restored, None, True
         if opened is not None:
             return opened()
         if restored is not None:
@@ -145,7 +147,7 @@ class LazyLoader:
     ) -> IterLoader:
         """Let an iteration-based run take its batches, from a place in a pass on; see `IterLoader`."""
         self.endless = IterLoader(self.shown, epoch, taken, place, logger)
-        self.restored = None
+        self.restored, self.begun = None, True
         return self.endless
 
     def generators(self) -> list[torch.Generator]:
@@ -208,12 +210,12 @@ class StatefulLazyLoader(LazyLoader):
     """A `LazyLoader` over a loader that can save and restore its position."""
 
     def state_dict(self) -> Any:
-        """Give the source's position."""
-        return self.source.state_dict()
+        """Give the source's position; one that has not begun would begin, and draw random numbers for it."""
+        return self.source.state_dict() if self.begun else self.restored or {}
 
     def load_state_dict(self, state: Any) -> None:
         """Keep the position that the source is to go on from, should the run not know a better one."""
-        self.restored = state
+        self.restored = state or None
 
 
 def lazy(source: Any, hide_sampler: bool) -> LazyLoader:

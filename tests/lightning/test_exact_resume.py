@@ -9,8 +9,6 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, WeightedRandomSampler
 
@@ -285,36 +283,28 @@ def test_hooks_whose_turn_was_still_to_come_catch_up(tmp_path, whole, order, by_
     check(leg(order[1], tmp_path, by_epoch, file=tmp_path / "cut.pth"), whole(by_epoch))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(st.data())
-def test_drawn_cuts(tmp_path_factory, whole, data):
-    draw_cuts(tmp_path_factory, whole, data)
+def drawn_cuts(seeds):
+    return [pytest.param(seed, marks=() if seed < 10 else pytest.mark.slow) for seed in range(seeds)]
 
 
-@pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_many_drawn_cuts(tmp_path_factory, whole, data):
-    draw_cuts(tmp_path_factory, whole, data)
-
-
-def draw_cuts(tmp_path_factory, whole, data):
-    by_epoch, val = data.draw(st.booleans()), data.draw(st.booleans())
-    loader = data.draw(st.sampled_from([name for name in LOADERS if name != "workers"]))
+@pytest.mark.parametrize("seed", drawn_cuts(200))
+def test_drawn_cuts(tmp_path, whole, seed):
+    """Up to three cuts at drawn points, iterations and priorities, under drawn drivers."""
+    draw = random.Random(seed)
+    by_epoch, val = draw.random() < 0.5, draw.random() < 0.5
+    loader = draw.choice([name for name in LOADERS if name != "workers"])
     points = ["after_train_iter", *(["after_train_epoch", "before_train_epoch"] if by_epoch else [])]
-    folder, file, done = tmp_path_factory.mktemp("drawn"), None, 0
-    for _ in range(data.draw(st.integers(1, 3))):
-        point, at = data.draw(st.sampled_from(points)), data.draw(st.integers(done, 9))
-        priority = data.draw(st.sampled_from(["NORMAL", "LOW", "LOWEST"]))
-        driver = data.draw(st.sampled_from(["native", "lightning"]))
-        leg(driver, folder, by_epoch, loader, (point, at), file, data.draw(st.sampled_from(["ckpt_path", "resume"])),
-            val=val, at=priority)  # fmt: skip
-        file = folder / "cut.pth"
+    file, done = None, 0
+    for _ in range(draw.randint(1, 3)):
+        cut, priority = (draw.choice(points), draw.randint(done, 9)), draw.choice(["NORMAL", "LOW", "LOWEST"])
+        driver, way = draw.choice(["native", "lightning"]), draw.choice(["ckpt_path", "resume"])
+        leg(driver, tmp_path, by_epoch, loader, cut, file, way, val=val, at=priority)
+        file = tmp_path / "cut.pth"
         done = read_checkpoint(file)["mmhooks"]["position"]["iters"]
         if done > 9:
             break
-    driver = data.draw(st.sampled_from(["native", "lightning"]))
-    check(leg(driver, folder, by_epoch, loader, file=file, val=val), whole(by_epoch, loader, val))
+    end = leg(draw.choice(["native", "lightning"]), tmp_path, by_epoch, loader, file=file, val=val)
+    check(end, whole(by_epoch, loader, val))
 
 
 @pytest.mark.parametrize("by_epoch", [True, False])
