@@ -7,6 +7,7 @@ import argparse
 import logging
 import os
 import random
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from mmhooks import EpochBasedRunner, Hook, IterBasedRunner, PreemptHook
+from mmhooks import EpochBasedRunner, Hook, IterBasedRunner, Preempted, PreemptHook
 from mmhooks.build import newest_whole
 from mmhooks.distributed import MMDistributedDataParallel, get_dist_info, init_dist, set_random_seed
 
@@ -52,6 +53,17 @@ class Augmented(Dataset[Any]):
         return x, int(self.x[index].sum() > 0)
 
 
+class SignalMyself(Hook):
+    """What a job scheduler does to one of several processes, at a known moment."""
+
+    def __init__(self, rank: str, name: str, iteration: str) -> None:
+        self.rank, self.number, self.iteration = int(rank), signal.Signals[name], int(iteration)
+
+    def before_train_iter(self, runner: Any) -> None:
+        if (runner.rank, runner.iter) == (self.rank, self.iteration):
+            signal.raise_signal(self.number)
+
+
 class Tell(Hook):
     """Says where the run is, and takes its time."""
 
@@ -82,7 +94,7 @@ def slow_writes(pause: float) -> None:
     torch.save = slow
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("driver")
     parser.add_argument("unit")
@@ -94,10 +106,16 @@ def main() -> None:
     parser.add_argument("--val", action="store_true")
     parser.add_argument("--interval", type=int)
     parser.add_argument("--uncoupled", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--signal", nargs=3, metavar=("RANK", "SIGNAL", "ITERATION"))
+    options = parser.parse_args(words)
     if "RANK" in os.environ:
         init_dist("pytorch", backend="gloo")
-    train(options)
+    try:
+        train(options)
+    except Preempted as error:
+        if not torch.distributed.is_initialized():
+            raise
+        Path(options.folder, f"code{os.environ['RANK']}").write_text(str(error.code))
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -119,7 +137,9 @@ def train(options: argparse.Namespace) -> None:
     if options.driver == "native":
         cls = EpochBasedRunner if by_epoch else IterBasedRunner
         wrapped = MMDistributedDataParallel(model) if world_size > 1 and not options.uncoupled else model
-        runner: Any = cls(wrapped, optimizer=sgd, work_dir=options.folder, **{f"max_{options.unit}": LENGTH[options.unit]})
+        runner: Any = cls(
+            wrapped, optimizer=sgd, work_dir=options.folder, **{f"max_{options.unit}": LENGTH[options.unit]}
+        )
         equip(runner, options, by_epoch)
         if found is not None:
             runner.resume(found)
@@ -164,6 +184,8 @@ def equip(target: Any, options: Any, by_epoch: bool) -> None:
         custom_hooks_config=[{"type": "EMAHook", "momentum": 0.1, "priority": "ABOVE_NORMAL"}, Tell(options.pause),
                              {"type": "DistSamplerSeedHook"}],
     )  # fmt: skip
+    if options.signal:
+        target.register_hook(SignalMyself(*options.signal))
     if options.preempt:
         target.register_hook(PreemptHook(), "LOWEST")
 
