@@ -1,4 +1,4 @@
-"""A training process to be killed: ``python worker.py driver unit folder [options]``; prints ``at N`` as it goes on.
+"""A training process to be killed: ``python chaos_worker.py driver unit folder [options]``; it prints ``at N``.
 
 It goes on from the newest whole checkpoint in the folder, and writes ``end<rank>.pt`` when it is through.
 """
@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import numpy as np
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from mmhooks import EpochBasedRunner, Hook, IterBasedRunner, Preempted, PreemptHook
 from mmhooks.build import newest_whole
 from mmhooks.distributed import MMDistributedDataParallel, get_dist_info, init_dist, set_random_seed
+from mmhooks_lightning import HookCallback, HookedModule
 
 LENGTH = {"epochs": 4, "iters": 24}
 INTERVAL = {"epochs": 1, "iters": 4}
@@ -153,10 +155,6 @@ def train(options: argparse.Namespace) -> None:
 def fit(
     options: Any, by_epoch: bool, model: Any, sgd: Any, loaders: Any, workflow: Any, found: Any, world_size: int
 ) -> None:
-    import lightning as L
-
-    from mmhooks_lightning import HookCallback, HookedModule
-
     iters = None if by_epoch else LENGTH["iters"]
     bridge = HookCallback(work_dir=options.folder, by_epoch=by_epoch, max_iters=iters, workflow=workflow)
     equip(bridge, options, by_epoch)
