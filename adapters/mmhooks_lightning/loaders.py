@@ -282,11 +282,12 @@ class _LazyIterator:
         return self
 
     def __next__(self) -> Any:
-        if self._loader.settle is not None and self._loader.endless is not None:
-            self._loader.go_on()
-        if self._loader.endless is not None:
-            self._loader.epoch = self._loader.endless.epoch
-            return next(self._loader.endless)
+        endless = self._loader.endless
+        if endless is not None:
+            if self._loader.settle is not None:
+                self._loader.go_on()
+            self._loader.epoch = endless.epoch
+            return next(endless)
         if self._iterator is None:
             self._taken = self._loader.first
             self._iterator = self._loader.begin()

@@ -109,7 +109,9 @@ class Points(pl.Callback, HookRegistration):
             due = self._close_epoch()
             self._first = 0
             runner._resumed({"global_step": trainer.global_step})
-        if due and self._validates and not self._is_over():
+        if self._is_over():  # nothing follows at which the rest of the file would be taken up
+            self._take_up(trainer)
+        elif due and self._validates:
             self._take_up(trainer)
             validate_now(trainer)
 
@@ -366,8 +368,13 @@ class Points(pl.Callback, HookRegistration):
         self._check_batches(trainer)
         self._begin_run(trainer)
         self._note_sources()
-        if not self.by_epoch:
+        if self.by_epoch:
+            self._take_up(trainer)
+        else:
+            self._make_endless()
             self.runner.call_hook("before_epoch")
+            self.runner.data_loader = next((loader.endless for loader in self._train_loaders), None)
+            self.runner._settle()
         self._end_run()
 
     def _check_batches(self, trainer: pl.Trainer) -> None:

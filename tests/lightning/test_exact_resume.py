@@ -314,3 +314,14 @@ def test_the_file_of_a_checkpoint_hook(tmp_path, whole, by_epoch):
     file = min(tmp_path.glob("epoch_*.pth" if by_epoch else "iter_*.pth"))
     for driver in ("native", "lightning"):
         check(leg(driver, tmp_path / "again", by_epoch, file=file), whole(by_epoch))
+
+
+@pytest.mark.parametrize("driver", ["native", "lightning"])
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_a_run_that_was_complete_catches_up(tmp_path, whole, driver, by_epoch):
+    """The last file is saved before the last evaluation, so that is still to be done."""
+    leg("native", tmp_path, by_epoch)
+    (state, _), (expected, _) = leg(driver, tmp_path, by_epoch, file=tmp_path / "latest.pth"), whole(by_epoch)
+    assert state["counters"] == expected["counters"]
+    for key in ("weights", "best", "drawn"):
+        assert_equal(state[key], expected[key], key)
