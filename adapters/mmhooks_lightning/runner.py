@@ -140,8 +140,9 @@ class LightningRunner(BaseRunner):
         exact = self._go_on_from(content.get("mmhooks", {}))
         if not isinstance(self.module, HookedModule):
             self._in_epoch = 0  # the Trainer goes on in an epoch as it does without hooks
-            if self._due is not None:
-                self._due = None if self._due.get("passes") else self._due
+            self._due_shared = {}
+            if self._due is not None and self._due.get("passes"):
+                self._due = None
             self.epoch, self.iter = counters
             return
         if not exact:
