@@ -37,9 +37,9 @@ def send_at(process, line, *signals, pause=1.2):
     for said in process.stdout:
         if said.strip() == line:
             break
-    for number in signals:
+    for turn, number in enumerate(signals):
+        time.sleep(pause if turn else 0)
         process.send_signal(number)
-        time.sleep(pause if number is not signals[-1] else 0)
     after = process.stdout.read().split("\n")
     code = process.wait(timeout=300)
     reader.join()
