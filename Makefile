@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # tiny models: more threads would only wait for each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types bench equivalence golden oracle mmcv mmcls zoo hostile wheel clean
+.PHONY: demo test lint types bench equivalence golden oracle mmcv mmcls zoo hostile chaos wheel clean
 
 demo: $(READY)            ## one config, both drivers, the numbers side by side
 	$(RUN) -m mmhooks demo
@@ -54,6 +54,9 @@ zoo: $(READY)             ## every config of four code bases, compared with what
 
 hostile: $(READY)         ## hostile and broken configs, read in a process that watches what is opened, done and taken
 	PYTHONPATH=. $(RUN) tests/config/hostile/watch.py --drawn 1000 $(CAMPAIGN)
+
+chaos: $(READY)           ## training processes killed at drawn moments, 300 times; each run must end as if nobody had
+	$(RUN) tests/chaos/killing.py --kills 300 --size 100 $(CAMPAIGN)
 
 $(ORACLE)/.ready: constraints.txt
 	$(PYTHON) -m venv $(ORACLE)

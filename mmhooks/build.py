@@ -16,11 +16,13 @@ import torch
 from torch import nn
 
 from mmhooks.builders import FromRegistries, RunBuilder, builder_of
+from mmhooks.checkpoint import read_checkpoint
 from mmhooks.checks import check_flag, check_path
 from mmhooks.config import Config
 from mmhooks.config.source import Source, built_from
 from mmhooks.distributed import MMDistributedDataParallel, get_dist_info, set_random_seed, sync_random_seed
-from mmhooks.errors import ConfigError, nearest
+from mmhooks.distributed.collect import broadcast_object
+from mmhooks.errors import CheckpointError, ConfigError, nearest
 from mmhooks.hook_configs import evaluation_of
 from mmhooks.hooks import EvalHook
 from mmhooks.imports import import_custom
@@ -120,7 +122,7 @@ def build_run(
         deterministic: let cuDNN choose only kernels that repeat their result.
         load_from: a checkpoint to take the weights from.
         resume_from: a checkpoint to go on from.
-        auto_resume: go on from ``<work_dir>/latest.pth`` if that exists.
+        auto_resume: go on from the newest whole checkpoint in the work_dir, if there is one.
         device: where the model goes; a GPU if there is one, by default.
 
     Raises:
@@ -166,7 +168,7 @@ def build_run(
         meta={"seed": seed, "exp_name": Path(source.name).name, "config": source.text(), **builder.meta()},
         logger=logger,
         load_from=load_from,
-        resume_from=_latest(folder, auto_resume) or resume_from,
+        resume_from=_latest(folder, auto_resume, logger) or resume_from,
         config=source.name,
     )
 
@@ -309,10 +311,43 @@ def _folder(source: Source, argument: str | os.PathLike[str] | None) -> str | No
     return folder
 
 
-def _latest(folder: str | None, wanted: bool) -> str | None:
+def _latest(folder: str | None, wanted: bool, logger: logging.Logger) -> str | None:
+    """Find the newest checkpoint in the work_dir that is whole; rank 0 looks for all."""
     if not wanted:
         return None
     if folder is None:
-        raise ConfigError("auto_resume looks for latest.pth in the work_dir, and there is no work_dir")
-    latest = Path(folder) / "latest.pth"
-    return str(latest) if latest.exists() else None
+        raise ConfigError("auto_resume looks for checkpoints in the work_dir, and there is no work_dir")
+    return broadcast_object(newest_whole(Path(folder), logger) if get_dist_info()[0] == 0 else None)
+
+
+def newest_whole(folder: Path, logger: logging.Logger) -> str | None:
+    """Find the newest checkpoint in a folder that is whole, and says where its run was.
+
+    Args:
+        folder: one of this machine.
+        logger: is warned of newer ones that are broken.
+
+    Returns:
+        Its path, or None.
+    """
+    latest = folder / "latest.pth"
+    # by the time of writing; of one file under two names, latest.pth
+    found = [(path.stat().st_mtime_ns, path == latest, path) for path in folder.glob("*.pth") if path.is_file()]
+    known: set[Path] = set()
+    broken: list[str] = []
+    for _, _, path in sorted(found, reverse=True):
+        if path.resolve() in known:
+            continue
+        known.add(path.resolve())
+        try:
+            meta = read_checkpoint(path, map_location="cpu").get("meta")
+        except CheckpointError as error:
+            broken.append(str(error))
+            continue
+        if isinstance(meta, Mapping) and "epoch" in meta and "iter" in meta:  # others are weights to start from
+            if broken:
+                logger.warning("auto_resume goes back to %s, since newer ones are broken: %s", path, "; ".join(broken))
+            return str(path)
+    if broken:
+        logger.warning("auto_resume begins anew: no checkpoint in %s is whole: %s", folder, "; ".join(broken))
+    return None

@@ -84,6 +84,11 @@ class Hook:
     #: Set at registration: the value of the priority (0 first, 100 last).
     priority: int
 
+    #: Where a checkpoint is saved by a hook whose turn comes before this one's, at the end of an iteration or epoch:
+    #: call this one for that iteration or epoch when the file is resumed. ``runner.outputs`` and ``runner.data_batch``
+    #: are None then.
+    catches_up: ClassVar[bool] = False
+
     def before_run(self, runner: BaseRunner) -> None:
         """Called once, before anything else."""
 

@@ -114,6 +114,36 @@ class LogBuffer:
             self.output[key] = weighted / total if total else nan
         self.ready = True
 
+    def state_dict(self) -> dict[str, Any]:
+        """Give all that was collected, for a file: the values of a key as one tensor.
+
+        What is no number is left out; `average` tells of it.
+        """
+        values, counts = {}, {}
+        for key, history in self.val_history.items():
+            try:
+                numbers, weights = _numbers(history), _numbers(self.n_history[key])
+            except (TypeError, ValueError, RuntimeError):
+                continue
+            if numbers is not history:
+                history[:] = numbers  # they need not wait for the device a second time
+            values[key] = torch.tensor(numbers, dtype=torch.float64)
+            alike = len(set(weights)) == 1
+            counts[key] = torch.tensor(weights[:1] if alike else weights, dtype=torch.float64)
+        output = {key: value for key, value in self.output.items() if type(value) in (float, int, str, bool)}
+        return {"values": values, "counts": counts, "output": output, "ready": self.ready}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with what `state_dict` gave."""
+        self.clear()
+        for key, values in state.get("values", {}).items():
+            counts = state["counts"][key].tolist()
+            self.val_history[key] = values.tolist()
+            whole = [int(count) if count % 1 == 0 else count for count in counts]
+            self.n_history[key] = whole * len(values) if len(whole) == 1 else whole
+        self.output.update(state.get("output", {}))
+        self.ready = bool(state.get("ready", False))
+
 
 _NUMBERS = frozenset({float, int})
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import random
 import sys
 import threading
@@ -315,12 +316,42 @@ def test_arguments_go_before_the_configs_keys(base, tmp_path):
 
 
 def test_auto_resume_takes_the_latest_if_there_is_one(base, tmp_path):
-    assert build_run(base, work_dir=tmp_path, auto_resume=True, device="cpu").resume_from is None
-    (tmp_path / "latest.pth").touch()
-    spec = build_run(base, work_dir=tmp_path, auto_resume=True, device="cpu")
-    assert spec.resume_from == str(tmp_path / "latest.pth")
+    def found():
+        return build_run(base, work_dir=tmp_path, auto_resume=True, device="cpu").resume_from
+
+    def write(name, at, **content):
+        write_checkpoint({"meta": {"epoch": at, "iter": at}, "state_dict": {}, **content}, tmp_path / name)
+        os.utime(tmp_path / name, (at, at))
+
+    assert found() is None
+    write("epoch_1.pth", 1)
+    assert found() == str(tmp_path / "epoch_1.pth")
+    (tmp_path / "latest.pth").symlink_to("epoch_1.pth")
+    assert found() == str(tmp_path / "latest.pth")
+    write("epoch_2.pth", 2)  # the run was killed before latest.pth was set to it
+    assert found() == str(tmp_path / "epoch_2.pth")
+    write("weights.pth", 3, meta={})
+    assert found() == str(tmp_path / "epoch_2.pth")
     with pytest.raises(ConfigError, match="no work_dir"):
         build_run(base, auto_resume=True, device="cpu")
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_auto_resume_looks_past_broken_files(base, tmp_path, damage, caplog):
+    for number in (1, 2):
+        path = tmp_path / f"epoch_{number}.pth"
+        write_checkpoint({"meta": {"epoch": number, "iter": 4}, "state_dict": {"w": torch.arange(9.0)}}, path)
+        os.utime(path, (number, number))
+    content = path.read_bytes()
+    place = content.index(torch.arange(9.0).numpy().tobytes()) + 5
+    flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    path.write_bytes({"cut": content[:-200], "flipped": flipped, "empty": b""}[damage])
+    spec = build_run(base, work_dir=tmp_path, auto_resume=True, device="cpu")
+    assert spec.resume_from == str(tmp_path / "epoch_1.pth")
+    assert f"auto_resume goes back to {spec.resume_from}, since newer ones are broken: {path} is" in caplog.text
+    (tmp_path / "epoch_1.pth").write_bytes(b"")
+    assert build_run(base, work_dir=tmp_path, auto_resume=True, device="cpu").resume_from is None
+    assert "auto_resume begins anew: no checkpoint in" in caplog.text
 
 
 def test_keys_that_nothing_knows_are_left_alone(base):

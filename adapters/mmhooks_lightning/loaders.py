@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -12,6 +13,7 @@ from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from lightning_utilities.core.apply_func import apply_to_collection
 
 from mmhooks.runner import IterLoader
+from mmhooks.runner.randomness import generators_of
 
 
 class LazyLoader:
@@ -29,8 +31,11 @@ class LazyLoader:
         endless: the never-ending iterator of an iteration-based run.
         epoch: passes that were finished before the last batch was asked for: MMCV's epoch, late at a rollover.
         length: what the Trainer is told in place of the loader's own length.
-        skip: batches to pass over when the next iterator is made: a resumed run has trained on them.
-        restored: the source has been given its position, so that its next iterator passes over them itself.
+        first: batches of the next pass that lie behind: a resumed run has trained on them.
+        open_pass: makes the next iterator of a train epoch, for the runner that keeps it for files.
+        settle: called before the first batch of a resumed run.
+        restored: the position that the Trainer has for the source, if it can restore one itself.
+        begun: an iterator has been made.
         shown: the loader that hooks see: the source, or a `LimitedLoader` over it.
     """
 
@@ -41,8 +46,11 @@ class LazyLoader:
         self.endless: IterLoader | None = None
         self.length: int | None = None
         self.epoch = 0
-        self.skip = 0
-        self.restored = False
+        self.first = 0
+        self.open_pass: Callable[[], Iterator[Any]] | None = None
+        self.settle: Callable[[], None] | None = None
+        self.restored: Any = None
+        self.begun = False
         self._hidden = ("sampler", "batch_sampler") if hide_sampler else ()
         self._active: _LazyIterator | None = None
         self._generators: list[tuple[torch.Generator, torch.Tensor]] = []
@@ -118,29 +126,33 @@ class LazyLoader:
         for generator, state in self._generators:
             generator.set_state(state)
 
-    def pass_over(self, iterator: Iterator[Any]) -> int:
-        """Bring a new iterator to where a resumed run goes on.
+    def begin(self) -> Iterator[Any]:
+        """Make an iterator, of a train epoch as the runner wants it."""
+        opened, self.open_pass = self.open_pass, None
+        restored, self.restored, self.begun = self.restored, None, True
+        if opened is not None:
+            return opened()
+        if restored is not None:
+            self.source.load_state_dict(restored)
+        return iter(self.current)
 
-        Returns:
-            How many batches lie behind.
-        """
-        skip, restored = self.skip, self.restored
-        self.skip, self.restored = 0, False
-        for _ in range(0 if restored else skip):
-            next(iterator, None)
-        return skip
+    def go_on(self) -> None:
+        """Let a resumed run go on, now that the next batch is wanted."""
+        settle, self.settle = self.settle, None
+        if settle is not None:
+            settle()
 
-    def make_endless(self, epoch: int, taken: int) -> IterLoader:
-        """Let an iteration-based run take its batches, from a place in a pass on."""
-        self.endless = IterLoader(self.shown, epoch, 0 if self.restored else taken)
-        self.endless.taken, self.restored = taken, False
+    def make_endless(
+        self, epoch: int, taken: int, place: Mapping[str, Any] | None, logger: logging.Logger
+    ) -> IterLoader:
+        """Let an iteration-based run take its batches, from a place in a pass on; see `IterLoader`."""
+        self.endless = IterLoader(self.shown, epoch, taken, place, logger)
+        self.restored, self.begun = None, True
         return self.endless
 
     def generators(self) -> list[torch.Generator]:
         """List the random generators that belong to the loader and its samplers."""
-        holders = [self.source, getattr(self.source, "sampler", None), getattr(self.source, "batch_sampler", None)]
-        found = [getattr(holder, "generator", None) for holder in holders]
-        return [generator for generator in found if isinstance(generator, torch.Generator)]
+        return generators_of(self.source)
 
 
 def pass_length(loader: LazyLoader, limit: float) -> int | None:
@@ -188,7 +200,8 @@ class LimitedLoader:
         return self.limit
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "source":  # while it is being copied, it has none yet
+        # while it is being copied, it has no source yet; a position of the source knows nothing of the limit
+        if name.startswith("_") or name in ("source", "state_dict", "load_state_dict"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.source, name)
 
@@ -197,13 +210,12 @@ class StatefulLazyLoader(LazyLoader):
     """A `LazyLoader` over a loader that can save and restore its position."""
 
     def state_dict(self) -> Any:
-        """Give the source's position."""
-        return self.source.state_dict()
+        """Give the source's position; one that has not begun would begin, and draw random numbers for it."""
+        return self.source.state_dict() if self.begun else self.restored or {}
 
     def load_state_dict(self, state: Any) -> None:
-        """Restore the source's position."""
-        self.restored = True
-        self.source.load_state_dict(state)
+        """Keep the position that the source is to go on from, should the run not know a better one."""
+        self.restored = state or None
 
 
 def lazy(source: Any, hide_sampler: bool) -> LazyLoader:
@@ -270,12 +282,16 @@ class _LazyIterator:
         return self
 
     def __next__(self) -> Any:
-        if self._loader.endless is not None:
-            self._loader.epoch = self._loader.endless.epoch
-            return next(self._loader.endless)
+        endless = self._loader.endless
+        if endless is not None:
+            if self._loader.settle is not None:
+                self._loader.go_on()
+            self._loader.epoch = endless.epoch
+            return next(endless)
         if self._iterator is None:
-            self._iterator = iter(self._loader.current)
-            self._taken = self._loader.pass_over(self._iterator)
+            self._taken = self._loader.first
+            self._iterator = self._loader.begin()
+            self._loader.go_on()
         batch = next(self._iterator)
         self._taken += 1
         return batch

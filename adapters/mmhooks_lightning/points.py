@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmhooks.errors import ConfigError
 from mmhooks.runner.base import Workflow
+from mmhooks.runner.randomness import snapshot
 from mmhooks.runner.registration import HookRegistration
 from mmhooks_lightning.loaders import LazyLoader, limited_length, pass_length, shown
 from mmhooks_lightning.logged import Logged
@@ -85,6 +88,7 @@ class Points(pl.Callback, HookRegistration):
     def _go_on(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin with the first iteration, or where the file of a resumed run was saved."""
         runner = self.runner
+        self._note_sources()
         (index, done), runner._start = runner._start, (0, 0)
         length = self._flow[0][1]
         self._in_flow = done % length if index == 0 else 0
@@ -93,22 +97,51 @@ class Points(pl.Callback, HookRegistration):
             self._make_endless()
             runner.call_hook("before_epoch")
             runner._phase, runner.inner_iter = "open", self._in_flow
+            runner.data_loader = self._train_loaders[0].endless
+            self._train_loaders[0].settle = runner._settle
             self._stop_at_max_iters(trainer)
         elif runner._in_epoch >= self._batches:
             # the file was saved after the last iteration of an epoch, and a Trainer has no epoch without one
             self._open_epoch(trainer, pl_module)
+            runner.inner_iter = self._first - 1
+            self._shown_pass(self._first)
+            runner._settle()
             due = self._close_epoch()
             self._first = 0
             runner._resumed({"global_step": trainer.global_step})
-        if due and self._validates and not self._is_over():
+        if self._is_over():  # nothing follows at which the rest of the file would be taken up
+            self._take_up(trainer)
+        elif due and self._validates:
+            self._take_up(trainer)
             validate_now(trainer)
+
+    def _take_up(self, trainer: pl.Trainer) -> None:
+        """Set the random numbers, and all that a file has beside them, to where the run goes on."""
+        runner = self.runner
+        if not self.by_epoch:
+            self._train_loaders[0].go_on()
+        elif runner._due is not None:
+            runner.data_loader = shown(self._train_loaders, trainer, self._batches)
+            runner._take_up()
+
+    def _note_sources(self) -> None:
+        self.runner._sources = [loader.shown for loader in (*self._train_loaders, *self._val_loaders)]
+
+    def _shown_pass(self, first: int) -> Iterator[Any]:
+        """Begin the pass of a train epoch over what the Trainer takes its batches from."""
+        runner = self.runner
+        shown_loader, runner.data_loader = runner.data_loader, self._train_loaders[0].current
+        try:
+            return runner._open_pass(first)
+        finally:
+            runner.data_loader = shown_loader
 
     def _make_endless(self) -> None:
         runner = self.runner
         taken, runner._taken = [*runner._taken, (0, 0), (0, 0)], []
         self._first = taken[0][1]
-        for loader, at in zip(self._endless_loaders(), taken, strict=False):
-            loader.make_endless(*at)
+        for index, (loader, at) in enumerate(zip(self._endless_loaders(), taken, strict=False)):
+            loader.make_endless(*at, place=runner._place(index), logger=runner.logger)
         self._note_endless()
 
     def _endless_loaders(self) -> list[LazyLoader]:
@@ -164,7 +197,9 @@ class Points(pl.Callback, HookRegistration):
             self._open_epoch(trainer, pl_module)
             batches = self._length_now(trainer)
             for loader in self._train_loaders[:1]:
-                loader.skip = self._first
+                loader.first = self._first
+                if isinstance(pl_module, HookedModule):  # of other modules the Trainer knows the place in an epoch
+                    loader.open_pass, loader.settle = partial(self._shown_pass, self._first), runner._settle
                 if loader.override is not None:
                     batches = limited_length(len(loader.override), trainer.limit_train_batches)
         elif not isinstance(pl_module, HookedModule) or self._first >= batches:
@@ -180,6 +215,7 @@ class Points(pl.Callback, HookRegistration):
 
     def _open_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         runner = self.runner
+        self._take_up(trainer)
         self._train_mode(pl_module)
         runner.mode = "train"
         runner._flow = (0, self._in_flow)
@@ -189,6 +225,8 @@ class Points(pl.Callback, HookRegistration):
             loader.override = None
         self._set_max_iters(trainer)
         self._logged.epoch_begins()
+        self._note_sources()
+        runner._began = snapshot(runner._sources)
         runner.call_hook("before_train_epoch")
         self._logged.epoch_has_begun()
         if loader is not None and runner.data_loader is not self._shown:
@@ -293,7 +331,7 @@ class Points(pl.Callback, HookRegistration):
         """
         runner = self.runner
         self._logged.epoch_ends()
-        runner._phase = "closing"
+        runner._phase, runner._began, runner._pass = "closing", None, None
         runner.call_hook("after_train_epoch")
         runner._phase = ""
         self._logged.tell()
@@ -329,8 +367,14 @@ class Points(pl.Callback, HookRegistration):
         self.runner.start()
         self._check_batches(trainer)
         self._begin_run(trainer)
-        if not self.by_epoch:
+        self._note_sources()
+        if self.by_epoch:
+            self._take_up(trainer)
+        else:
+            self._make_endless()
             self.runner.call_hook("before_epoch")
+            self.runner.data_loader = next((loader.endless for loader in self._train_loaders), None)
+            self.runner._settle()
         self._end_run()
 
     def _check_batches(self, trainer: pl.Trainer) -> None:
@@ -375,6 +419,8 @@ class Points(pl.Callback, HookRegistration):
             runner.data_loader = loader.shown if loader.endless is None else loader.endless
         if self.by_epoch:
             self._logged.val_begins()
+            self._note_sources()
+            runner._began = snapshot(runner._sources)
             runner.call_hook("before_val_epoch")
             if self._val_loaders:
                 self._take_over_val_loader(trainer, self._val_loaders[0])
@@ -440,6 +486,7 @@ class Points(pl.Callback, HookRegistration):
         self._logged.val_ends()
         if self.by_epoch:
             self.runner.call_hook("after_val_epoch")
+            self.runner._began = None
         if self._validates:
             self._in_flow = 0
             self.runner._flow = (1, 1)

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from mmhooks.errors import HookError
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook
 from mmhooks.runner import BaseRunner
 from mmhooks.runner.checkpointing import Position
+from mmhooks.runner.exact import check_exact
 from mmhooks_lightning.checks import is_sharded
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimizers import as_hooks_see_them
@@ -65,7 +66,7 @@ class LightningRunner(BaseRunner):
         self._pending_resume: str | os.PathLike[str] | None = None
         self._saving: dict[str, Any] | None = None
         self._file: Mapping[str, Any] | None = None
-        self._left_at: Position | None = None
+        self._left_at: tuple[Position | None, dict[str, Any], dict[str, Any]] | None = None
         self.finished_in_epoch = 0
 
     # the Trainer ------------------------------------------------------------------------------------------
@@ -104,6 +105,7 @@ class LightningRunner(BaseRunner):
         self._trainer = trainer
         self.data_loader = None  # until the first epoch, or iteration, as in a native runner
         self._hook_states = {}
+        self._due = None
         self._unclaimed = {}  # what an earlier fit or test has left belongs to its file
         self.model = module.model if isinstance(module, HookedModule) else module
 
@@ -138,6 +140,9 @@ class LightningRunner(BaseRunner):
         exact = self._go_on_from(content.get("mmhooks", {}))
         if not isinstance(self.module, HookedModule):
             self._in_epoch = 0  # the Trainer goes on in an epoch as it does without hooks
+            self._due_shared = {}
+            if self._due is not None and self._due.get("passes"):
+                self._due = None
             self.epoch, self.iter = counters
             return
         if not exact:
@@ -266,6 +271,8 @@ class LightningRunner(BaseRunner):
         A file that a hook saves in the middle of the Trainer's loop also gets counters that are true at that
         point; the Trainer would repeat or skip a step otherwise.
         """
+        if not self.interrupted:
+            super().gather_ranks()  # every rank comes here
         extras = self.checkpoint_extras(**(self._saving or {}))
         if is_sharded(self.trainer):
             del extras["optimizer"]  # this rank's part of it; the Trainer brings the parts together
@@ -292,7 +299,7 @@ class LightningRunner(BaseRunner):
         Args:
             active: a run has begun.
         """
-        self._left_at = self._position() if active else None
+        self._left_at = (self._position(), self._own_part(), self._shared_part()) if active else None
 
     @property
     def interrupted(self) -> bool:
@@ -300,13 +307,33 @@ class LightningRunner(BaseRunner):
         return self._left_at is not None
 
     def _position(self) -> Position | None:
-        return super()._position() if self._left_at is None else self._left_at
+        return super()._position() if self._left_at is None else self._left_at[0]
+
+    def gather_ranks(self) -> None:
+        """Do nothing: saving takes all ranks, and gathers then."""
+
+    def _own_part(self) -> dict[str, Any]:
+        return super()._own_part() if self._left_at is None else self._left_at[1]
+
+    def _shared_part(self) -> dict[str, Any]:
+        return super()._shared_part() if self._left_at is None else self._left_at[2]
+
+    @contextlib.contextmanager
+    def _back_at(self, point: str, inner_iter: int) -> Iterator[None]:
+        steps = point == "after_train_iter"
+        self.finished_in_epoch -= steps
+        try:
+            with super()._back_at(point, inner_iter):
+                yield
+        finally:
+            self.finished_in_epoch += steps
 
     def _finished_in_epoch(self) -> int:
         return self.finished_in_epoch + self._stepped
 
     def take_from_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Take what the Trainer does not restore from a file that is being resumed."""
+        check_exact(checkpoint.get("mmhooks", {}), "the file that is resumed")
         if "meta" in checkpoint:
             self.meta = dict(checkpoint["meta"])
             self._file = checkpoint

@@ -15,6 +15,7 @@ from mmhooks.cli.progress import ProgressBarHook, logging_to
 from mmhooks.config import Config, parse_option
 from mmhooks.distributed import get_dist_info, launched
 from mmhooks.errors import ConfigError
+from mmhooks.hooks import PreemptHook
 
 if TYPE_CHECKING:
     from mmhooks.build import RunSpec
@@ -64,12 +65,15 @@ def train(
     load_from: Annotated[str | None, typer.Option(help="Take the weights of a checkpoint to begin with.")] = None,
     resume_from: Annotated[str | None, typer.Option(help="Go on from a checkpoint.")] = None,
     auto_resume: Annotated[
-        bool, typer.Option("--auto-resume", help="Go on from latest.pth in the work_dir, if there is one.")
+        bool, typer.Option("--auto-resume", help="Go on from the newest whole checkpoint in the work_dir, if any.")
     ] = False,
     codebase: Codebase = None,
     cfg_options: CfgOptions = None,
 ) -> None:
-    """Train what a config describes."""
+    """Train what a config describes.
+
+    SIGTERM and Ctrl-C end the run after the iteration, with a checkpoint from which --auto-resume goes on.
+    """
     if resume_from is not None and auto_resume:
         raise typer.BadParameter("give --resume-from or --auto-resume, not both")
     from mmhooks.build import build_run
@@ -95,6 +99,7 @@ def train(
                 resume_from=resume_from,
                 auto_resume=auto_resume,
             )
+            spec.hooks.append((PreemptHook(), "LOWEST"))
             runner = execute(spec, drive, ProgressBarHook(console, driver))
         length = f"{runner.epoch} epochs" if spec.by_epoch else f"{runner.iter} iterations"
         console.print(f"Trained for {length}; checkpoints and logs are in {runner.work_dir}", soft_wrap=True)

@@ -81,6 +81,18 @@ def broadcast_object(value: T) -> T:
     return box[0]
 
 
+def gather_object(value: T) -> list[T] | None:
+    """Bring a value of each process to rank 0, in the order of the ranks; every process calls it.
+
+    Args:
+        value: can be pickled; tensors arrive on the CPU.
+
+    Returns:
+        The values on rank 0, None on the others.
+    """
+    return [value] if get_dist_info()[1] == 1 else _by_group(value, None)
+
+
 def _in_order(parts: Sequence[list[Any]] | None, size: int) -> list[Any] | None:
     if parts is None:
         return None
@@ -94,7 +106,7 @@ def _in_order(parts: Sequence[list[Any]] | None, size: int) -> list[Any] | None:
     return [part[i] for i in range(longest) for part in parts if i < len(part)][:size]
 
 
-def _by_group(part: list[Any], group: dist.ProcessGroup | None) -> list[list[Any]] | None:
+def _by_group(part: T, group: dist.ProcessGroup | None) -> list[T] | None:
     rank, world_size = get_dist_info()
     parts: list[Any] | None = [None] * world_size if rank == 0 else None
     dist.gather_object(to_device(part, torch.device("cpu")), parts, dst=0, group=group)

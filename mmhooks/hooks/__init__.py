@@ -12,6 +12,7 @@ from mmhooks.hooks.loggers import LoggerHook, TextLoggerHook
 from mmhooks.hooks.loss import CheckInvalidLossHook
 from mmhooks.hooks.memory import EmptyCacheHook
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook, OptimizerHook
+from mmhooks.hooks.preempt import Preempted, PreemptHook
 from mmhooks.hooks.profiler import ProfilerHook
 from mmhooks.hooks.sampler import DistSamplerSeedHook
 from mmhooks.hooks.timer import IterTimerHook
@@ -68,6 +69,8 @@ __all__ = [
     "OneCycleMomentumUpdaterHook",
     "OptimizerHook",
     "PolyLrUpdaterHook",
+    "PreemptHook",
+    "Preempted",
     "ProfilerHook",
     "StepLrUpdaterHook",
     "StepMomentumUpdaterHook",

@@ -22,6 +22,8 @@ class SyncBuffersHook(Hook):
         ConfigError: ``distributed`` is not True or False.
     """
 
+    catches_up = True
+
     def __init__(self, distributed: bool = True) -> None:
         self.distributed = check_flag(type(self).__name__, "distributed", distributed)
 

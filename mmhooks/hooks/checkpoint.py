@@ -114,6 +114,7 @@ class CheckpointHook(Hook):
         runner.logger.info("Saving checkpoint at %s", when)
         if self.sync_buffer:
             allreduce_params(runner.model.buffers())
+        runner.gather_ranks()  # every rank comes here, though rank 0 alone may write
         self._save_checkpoint(runner)
 
     def _save_checkpoint(self, runner: BaseRunner) -> None:

@@ -61,6 +61,8 @@ class EMAHook(Hook):
         >>> iter_based.register_hook(EMAHook(0.001, swap_interval=2000), priority="ABOVE_NORMAL")
     """
 
+    catches_up = True
+
     def __init__(
         self,
         momentum: float = 0.0002,

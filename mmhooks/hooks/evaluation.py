@@ -65,6 +65,8 @@ class EvalHook(KeepsBest):
 
     _shares_work = False
 
+    catches_up = True
+
     def __init__(
         self,
         dataloader: Any,

@@ -229,6 +229,8 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
         Not in several processes with ``skip_exchange``: each has gradients of its own then, and the file is one.
         """
         runner = self._runner
+        if self._resumed is not None:  # of a file, and not taken up yet
+            return {"gradients": self._resumed}
         if runner is None or (self.skip_exchange and runner.world_size > 1):
             return {}
         named = unwrap(runner.model).named_parameters()

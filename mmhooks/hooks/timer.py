@@ -13,6 +13,8 @@ from mmhooks.runner.base import BaseRunner
 class IterTimerHook(Hook):
     """Log ``time`` (seconds from one iteration's end to the next one's) and ``data_time`` (the part before it)."""
 
+    catches_up = True
+
     def before_epoch(self, runner: BaseRunner) -> None:
         """Start the clock."""
         self.t = perf_counter()

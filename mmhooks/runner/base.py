@@ -223,7 +223,8 @@ class BaseRunner(Checkpointing):
         """
         entry = self.call_table.entries.get(fn_name) or self._looked_up(fn_name)
         try:
-            for call in entry.calls:  # none is left when the hooks change
+            self._turn = turn = iter(entry.calls)
+            for call in turn:  # none is left when the hooks change
                 call(self)
             if entry.stale:
                 self.call_table.go_on(fn_name, self, entry, call)
@@ -333,6 +334,7 @@ class BaseRunner(Checkpointing):
         """Call what `on_leave` was given, and exchange gradients again; whoever drives a run ends it so."""
         self._phase, self._stepped = "", False
         self._start, self._in_epoch, self._taken = (0, 0), 0, []
+        self._forget_course()
         functions, self._on_leave = self._on_leave, []
         with contextlib.ExitStack() as stack:  # an error of one does not keep the others from being called
             stack.callback(self.resume_exchange)

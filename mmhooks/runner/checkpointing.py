@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 import torch
-from torch import nn
 
 from mmhooks.checkpoint import (
     check_optimizer_state,
@@ -32,7 +30,7 @@ from mmhooks.checks import check_flag, check_path, check_template
 from mmhooks.distributed import get_dist_info, unwrap
 from mmhooks.errors import CheckpointError, ConfigError
 from mmhooks.hook import Hook
-from mmhooks.runner.registration import HookRegistration
+from mmhooks.runner.exact import ExactResume, check_exact
 
 
 class Position(TypedDict):
@@ -55,23 +53,16 @@ class Position(TypedDict):
     world_size: int
 
 
-class Checkpointing(HookRegistration):
+class Checkpointing(ExactResume):
     """The part of a runner that writes its state to files and takes it from them."""
 
-    model: nn.Module
     optimizer: Any
     meta: dict[str, Any] | None
-    logger: logging.Logger
     _epoch: int
     _iter: int
     _unclaimed: dict[str, torch.Tensor]
     _hook_states: dict[str, list[Any]]
     writes_files: bool
-    epoch: int
-    iter: int
-    inner_iter: int
-    data_batch: Any
-    data_loader: Any
     #: True at after_train_iter, whose iteration is finished and not yet counted.
     _stepped = False
     #: "open" within a train epoch (or the iterations of an iteration-based run), "closing" at after_train_epoch.
@@ -184,7 +175,9 @@ class Checkpointing(HookRegistration):
             if isinstance(hook, Hook):
                 states.setdefault(hook.state_name, []).append(plain(hook.state_dict()))
         position = self._position()
-        known = {} if position is None else {"position": dict(position)}
+        known: dict[str, Any] = {}
+        if position is not None:
+            known = {"position": dict(position), "ranks": self._parts(), **self._shared_part()}
         return {"by_epoch": self.by_epoch, **known, "hooks": states}
 
     def _position(self) -> Position | None:
@@ -291,6 +284,7 @@ class Checkpointing(HookRegistration):
             self.logger.warning("%s holds no state of an optimizer: it begins anew", checkpoint)
 
         exact = content.get("mmhooks", {})
+        check_exact(exact, checkpoint)
         # of MMCV's own files, what the model has no place for is lost there, so here too
         self._unclaimed = {}
         unclaimed = load_state_dict(self.model, revised(content["state_dict"], self.model), logger=self.logger)
@@ -317,18 +311,26 @@ class Checkpointing(HookRegistration):
             batch is another one.
         """
         position = exact.get("position")
-        self._start, self._in_epoch, self._taken = (0, 0), 0, []
+        self._start, self._in_epoch, self._taken, self._due = (0, 0), 0, [], None
         if position is None or exact.get("by_epoch") is not self.by_epoch:
             return False
-        same = position["world_size"] == get_dist_info()[1]
+        world_size = get_dist_info()[1]
+        same = position["world_size"] == world_size
         if same or not self.by_epoch:
             self.iter = int(position["iters"])  # whole floats, perhaps
         if not same:
+            self.logger.warning(
+                "the file is of %d processes, and there are %d: a batch is another one, so the run goes on as MMCV "
+                "does, with random numbers of its own, and not as one that was not cut",
+                position["world_size"],
+                world_size,
+            )
             return False
         self.epoch, self._in_epoch = int(position["epochs"]), int(position["in_epoch"])
         index, done = position["flow"]
         self._start = self._flow = (int(index), int(done))
         self._taken = [(int(passes), int(taken)) for passes, taken in position["loaders"]]
+        self._expect(exact)
         return True
 
     def _flows(self, loaders: Sequence[Any], workflow: Sequence[tuple[str, int]]) -> Iterator[tuple[Any, str, range]]:

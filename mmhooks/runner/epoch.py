@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from mmhooks.registry import RUNNERS
 from mmhooks.runner.base import BaseRunner, Loader, Workflow, leaving
 from mmhooks.runner.checkpointing import Position
 from mmhooks.runner.checks import check_flows, check_length
+from mmhooks.runner.randomness import snapshot
 
 
 @RUNNERS.register_module()
@@ -64,6 +64,9 @@ class EpochBasedRunner(BaseRunner):
 
         self._announce(workflow, self.max_epochs)
         self._before_run()
+        self._sources = data_loaders
+        self.data_loader = data_loaders[min(self._start[0], len(data_loaders) - 1)]
+        self._take_up()
         while self._trains_on():
             for loader, mode, rest in self._flows(data_loaders, workflow):
                 for epoch in rest:
@@ -83,13 +86,15 @@ class EpochBasedRunner(BaseRunner):
         self.mode = "train"
         self.data_loader = data_loader
         self.max_iters = self.max_epochs * len(data_loader)
+        self._began = snapshot(self._sources)
         self.call_hook("before_train_epoch")
         move, call_hook = mover(device_of(self.model)), self.call_hook
         run_iter: Callable[..., None] = functools.partial(self.run_iter, **kwargs) if kwargs else self.run_iter
         first, self._in_epoch = self._in_epoch, 0
-        batches = enumerate(self.data_loader)
+        batches = self._open_pass(first)
         self._phase = "open"
-        for i, batch in islice(batches, first, None) if first else batches:
+        self._settle()
+        for i, batch in enumerate(batches, first):
             self.inner_iter = i
             self.data_batch = moved = batch if move is None else move(batch)
             if i == first:
@@ -103,7 +108,7 @@ class EpochBasedRunner(BaseRunner):
             self.iter += 1
             if self.stop_reason is not None:
                 break
-        self._phase = "closing"
+        self._phase, self._began = "closing", None
         self.call_hook("after_train_epoch")
         self._phase = ""
         self.epoch += 1
@@ -114,6 +119,7 @@ class EpochBasedRunner(BaseRunner):
         self.model.eval()
         self.mode = "val"
         self.data_loader = data_loader
+        self._began = snapshot(self._sources)
         self.call_hook("before_val_epoch")
         move = mover(device_of(self.model))
         for i, batch in enumerate(self.data_loader):
@@ -126,6 +132,7 @@ class EpochBasedRunner(BaseRunner):
             self.call_hook("after_val_iter")
             self.data_batch = None
         self.call_hook("after_val_epoch")
+        self._began = None
 
     def run_iter(self, data_batch: Any, train_mode: bool, **kwargs: Any) -> None:
         """Let the model take one step, and keep what it returns."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from mmhooks.registry import RUNNERS
 from mmhooks.runner.base import BaseRunner, Workflow, leaving
 from mmhooks.runner.checkpointing import Position
 from mmhooks.runner.checks import check_flows, check_length
+from mmhooks.runner.passes import Pass
 from mmhooks.runner.registration import HookOrConfig
 
 
@@ -24,23 +25,32 @@ class IterLoader:
         dataloader: a sized or unsized loader. A sampler with ``set_epoch`` is told each new pass.
         epoch: passes that are finished already, of a run that is resumed.
         taken: batches of the current pass that are taken already: they are passed over.
+        place: the place of the current pass in the file of that run, see `Pass`.
+        logger: hears of what cannot be repeated.
 
     Attributes:
+        current: the current pass.
         taken: batches that were taken of the current pass.
 
     Raises:
         ConfigError: the loader yields nothing.
     """
 
-    def __init__(self, dataloader: Any, epoch: int = 0, taken: int = 0) -> None:
+    def __init__(
+        self,
+        dataloader: Any,
+        epoch: int = 0,
+        taken: int = 0,
+        place: Mapping[str, Any] | None = None,
+        logger: logging.Logger | None = None,
+    ) -> None:
         self._dataloader = dataloader  # MMCV code looks at these two, by their names there
         self._epoch = epoch
         if epoch:
             self._set_epoch()
-        self.iter_loader = iter(dataloader)
+        self.current = Pass(dataloader, taken, place, epoch, logger)
+        self.iter_loader = self.current.batches
         self.taken = taken
-        for _ in range(taken):
-            next(self.iter_loader, None)
 
     @property
     def epoch(self) -> int:
@@ -48,6 +58,8 @@ class IterLoader:
         return self._epoch
 
     def __next__(self) -> Any:
+        if not self.taken:
+            self.current.begin()
         try:
             batch = next(self.iter_loader)
         except StopIteration:
@@ -59,7 +71,8 @@ class IterLoader:
         self._epoch += 1
         self.taken = 0
         self._set_epoch()
-        self.iter_loader = iter(self._dataloader)
+        self.current = Pass(self._dataloader)
+        self.iter_loader = self.current.batches
         try:
             return next(self.iter_loader)
         except StopIteration:
@@ -144,9 +157,12 @@ class IterBasedRunner(BaseRunner):
 
         self._announce(workflow, self.max_iters)
         self._before_run()
+        self._sources = data_loaders
         self._loaders = self._endless(data_loaders)
         self.call_hook("before_epoch")
         self._phase = "open"
+        self.data_loader = self._loaders[min(self._start[0], len(data_loaders) - 1)]
+        self._settle()
         while self._trains_on():
             for loader, mode, rest in self._flows(self._loaders, workflow):
                 self.inner_iter = rest.start
@@ -200,10 +216,10 @@ class IterBasedRunner(BaseRunner):
         return batch if self._move is None else self._move(batch)
 
     def _endless(self, data_loaders: list[Any]) -> list[IterLoader]:
-        taken, self._taken = self._taken, []
+        taken, self._taken = [*self._taken, *((0, 0) for _ in data_loaders)], []
         return [
-            IterLoader(loader, *at)
-            for loader, at in zip_longest(data_loaders, taken[: len(data_loaders)], fillvalue=())
+            IterLoader(loader, *taken[index], self._place(index), self.logger)
+            for index, loader in enumerate(data_loaders)
         ]
 
     def _position(self) -> Position | None:

@@ -101,6 +101,24 @@ def test_auto_resume_begins_anew_or_goes_on(tmp_path):
     assert read_checkpoint(tmp_path / "w" / "latest.pth")["meta"]["epoch"] == 2
 
 
+def test_sigterm_ends_a_run_that_auto_resume_takes_up(tmp_path):
+    words = [sys.executable, "-m", "mmhooks", "train", str(CONFIG), "--work-dir", "w", "--auto-resume"]
+    options = ["--cfg-options", "data.samples_per_gpu=64", "runner.max_epochs=1000"]
+    process = subprocess.Popen([*words, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for line in process.stdout:
+        if "Saving checkpoint at 2 epochs" in line:
+            process.terminate()
+            break
+    said = process.stdout.read()
+    assert process.wait(timeout=300) == 143, said
+    assert "SIGTERM: the run ends after" in said
+    latest = tmp_path / "w" / "latest.pth"
+    assert latest.resolve().name == "preempted.pth"
+    epochs = read_checkpoint(latest)["mmhooks"]["position"]["epochs"] + 1
+    options[-1] = f"runner.max_epochs={epochs}"
+    assert f"Trained for {epochs} epochs" in succeed(*words[3:], *options)
+
+
 def test_load_from_takes_the_weights_and_begins_at_the_first_epoch(trained, tmp_path):
     output = succeed(
         "train", CONFIG, "--work-dir", tmp_path / "w", "--load-from", trained / "latest.pth", "--seed", 5,

@@ -24,6 +24,8 @@ class LoggerHook(Hook):
         ConfigError: an interval that is no positive integer, or another argument that is not True or False.
     """
 
+    catches_up = True
+
     def __init__(
         self, interval: int = 10, ignore_last: bool = True, reset_flag: bool = False, by_epoch: bool = True
     ) -> None:
