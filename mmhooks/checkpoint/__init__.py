@@ -3,6 +3,7 @@
 from mmhooks.checkpoint.content import get_state_dict, model_state, plain, weights_to_cpu
 from mmhooks.checkpoint.loader import CheckpointLoader, load_checkpoint_with_prefix
 from mmhooks.checkpoint.optimizers import check_optimizer_state, optimizer_state
+from mmhooks.checkpoint.read import read_file, verify_file
 from mmhooks.checkpoint.storage import (
     check_writable,
     exists,
@@ -21,6 +22,7 @@ from mmhooks.checkpoint.write import (
     save_checkpoint,
     telling_failures,
     write_checkpoint,
+    write_weights,
 )
 
 __all__ = [
@@ -42,12 +44,15 @@ __all__ = [
     "plain",
     "point_latest_at",
     "read_checkpoint",
+    "read_file",
     "remove",
     "revised",
     "save_checkpoint",
     "storage_options_of",
     "telling_failures",
     "upload",
+    "verify_file",
     "weights_to_cpu",
     "write_checkpoint",
+    "write_weights",
 ]

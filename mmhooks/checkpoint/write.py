@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from mmhooks.checkpoint.content import model_state, plain
 from mmhooks.checkpoint.optimizers import optimizer_state
+from mmhooks.checkpoint.safetensors_files import SUFFIX, write_safetensors
 from mmhooks.checkpoint.storage import (
     StorageOptions,
     check_storage_options,
@@ -28,7 +29,7 @@ from mmhooks.checkpoint.storage import (
 )
 from mmhooks.checks import check_file, check_module
 from mmhooks.distributed import unwrap
-from mmhooks.errors import CheckpointError
+from mmhooks.errors import CheckpointError, ConfigError
 
 
 @contextlib.contextmanager
@@ -76,6 +77,7 @@ def place_for(
     target = local_path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield str(temporary), lambda: _commit(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -112,6 +114,27 @@ def write_checkpoint(
         torch.save(dict(content), file)
 
 
+def write_weights(
+    state_dict: Mapping[str, Any], path: str | os.PathLike[str], storage_options: StorageOptions = None
+) -> None:
+    """Write weights, and nothing else, as a file of safetensors, whole or not at all.
+
+    Args:
+        state_dict: tensors by name.
+        path: the final name, local or in a store that fsspec reaches.
+        storage_options: arguments of the store.
+
+    Raises:
+        CheckpointError: it could not be written (a file of that name is as before), or holds something else than
+            dense tensors.
+        ConfigError: storage_options that are no dict, a store that cannot be used, or the package ``safetensors`` is
+            not installed.
+    """
+    with telling_failures(path), place_for(path, storage_options) as (temporary, finish):
+        write_safetensors(state_dict, temporary)
+        finish()
+
+
 def save_checkpoint(
     model: nn.Module,
     filename: str,
@@ -123,14 +146,16 @@ def save_checkpoint(
 
     Args:
         model: the model, in a parallel wrapper or not.
-        filename: the file, local or in a store.
+        filename: the file, local or in a store. One that ends with ``.safetensors`` holds the weights alone, and
+            takes the package of that name: ``pip install 'mmhooks[safetensors]'``.
         optimizer: one or several by name, whose state goes into the file too.
         meta: values for the file's ``meta``.
         file_client_args: see `storage_options_of`.
 
     Raises:
         CheckpointError: it could not be written.
-        ConfigError: a filename that is no path, or file_client_args that cannot be used.
+        ConfigError: a filename that is no path, file_client_args that cannot be used, or an optimizer or meta for a
+            file of safetensors.
         ModelError: ``model`` is no model.
         TypeError: a meta that is no dict, an optimizer that is none.
     """
@@ -142,6 +167,13 @@ def save_checkpoint(
             raise TypeError(f"optimizer must be an Optimizer, a dict of them or None, not {type(one).__name__}")
     options = storage_options_of(file_client_args)
     path = located(check_file("save_checkpoint", "filename", filename), file_client_args)
+    if path.endswith(SUFFIX):
+        if optimizer is not None or meta:
+            raise ConfigError(
+                f"{path}: a file of safetensors holds weights alone: leave optimizer and meta out, or name it .pth"
+            )
+        write_weights(model_state(model), path, options)
+        return
     full = {**(meta or {}), "time": time.asctime()}
     classes = getattr(unwrap(model), "CLASSES", None)
     if classes is not None:
