@@ -45,7 +45,7 @@ def takes_all(load: Load, model: nn.Module) -> Load:
 
 
 def _reads_files_of_torch(load: Load) -> bool:
-    """Tell whether a strategy reads as our reader does, which looks closer; some have folders or stores of their own."""
+    """Tell whether a strategy reads as our reader does, which looks closer; some have folders of their own."""
     strategy = getattr(load, "__self__", None)
     return (
         getattr(load, "__func__", None) is Strategy.load_checkpoint

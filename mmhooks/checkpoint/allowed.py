@@ -35,7 +35,8 @@ class Array(np.ndarray[Any, Any]):
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
-        super().__setstate__((1, shape, _real(dtype), bool(fortran), data))
+        state = (1, shape, _real(dtype), bool(fortran), data)
+        super().__setstate__(state)
 
 
 class Unread:
@@ -55,6 +56,10 @@ def _scalar(dtype: Any, data: bytes = b"") -> Any:
 
 def _array(kind: Any, shape: Any, code: Any) -> Array:
     return np.empty(0, np.int8).view(Array)  # its __setstate__ brings the rest
+
+
+def _no_bytes() -> bytes:
+    return b""  # an empty array's; others are written as text
 
 
 def _path(*parts: str) -> pathlib.Path:
@@ -77,6 +82,7 @@ ALLOWED: list[Any] = [
     (DType, "numpy.dtype"),
     (Array, "mmhooks.checkpoint.allowed.Array"),  # for its __setstate__
     *_numpy(),
+    (_no_bytes, "builtins.bytes"),
     (_path, "pathlib.PosixPath"),  # Lightning's hyper-parameters
     (_path, "pathlib.WindowsPath"),
     (_path, "pathlib._local.PosixPath"),  # Python 3.13 and later

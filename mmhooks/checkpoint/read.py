@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,14 +48,8 @@ def read_file(
             "%s is unpickled because of weights_only=False: whatever code it names is run now", path
         )
     try:
-        with open_to_read(path, storage_options) as file:
+        with opened(path, storage_options) as file:
             return _read(file, path, map_location, weights_only, logger)
-    except IsADirectoryError:
-        files = sorted(file.name for file in local_path(path).glob("*.pth"))
-        holds = f"it holds {', '.join(files)}" if files else "it holds no .pth file"
-        raise CheckpointNotFound(f"{path} is a folder, not a checkpoint: name a file in it; {holds}") from None
-    except (FileNotFoundError, NotADirectoryError):
-        raise CheckpointNotFound(f"there is no checkpoint {path}{_others(path)}") from None
     except CheckpointError:
         raise
     except (RuntimeError, EOFError, OSError) as error:
@@ -72,6 +69,33 @@ def read_file(
         raise CheckpointError(f"{path} is no checkpoint, or a broken one: {cause}") from error
 
 
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[IO[bytes]]:
+    """Open a checkpoint for reading.
+
+    Args:
+        path: the file, local or in a store that fsspec reaches.
+        storage_options: arguments of the store.
+
+    Yields:
+        A file on the disk.
+
+    Raises:
+        CheckpointNotFound: there is no such file.
+    """
+    try:
+        with open_to_read(path, storage_options) as file:
+            yield file
+    except IsADirectoryError:
+        files = sorted(file.name for file in local_path(path).glob("*.pth"))
+        holds = f"it holds {', '.join(files)}" if files else "it holds no .pth file"
+        raise CheckpointNotFound(f"{path} is a folder, not a checkpoint: name a file in it; {holds}") from None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if isinstance(error, CheckpointNotFound):
+            raise
+        raise CheckpointNotFound(f"there is no checkpoint {path}{_others(path)}") from None
+
+
 def verify_file(path: str | os.PathLike[str], *, logger: logging.Logger | None = None) -> None:
     """See that the parts of a local file are what was written, before somebody else reads it.
 
@@ -83,22 +107,22 @@ def verify_file(path: str | os.PathLike[str], *, logger: logging.Logger | None =
         CheckpointNotFound: there is no such file.
         CheckpointError: it is damaged, or an archive that ``torch.save`` would not write.
     """
-    try:
-        with open_to_read(path) as file:
-            _verify(file, path, logger)
-    except (FileNotFoundError, NotADirectoryError):
-        raise CheckpointNotFound(f"there is no checkpoint {path}{_others(path)}") from None
+    with opened(path) as file:
+        _tell(path, _verify(file, path), logger)
 
 
-def _verify(file: IO[bytes], path: str | os.PathLike[str], logger: logging.Logger | None) -> None:
-    archive = has_archive(file)
-    if archive and check_archive(file, path):
-        return
-    (logger or get_logger()).warning(
-        "%s cannot be verified: %s, so damage to its values would not be seen",
-        path,
-        "it was saved without checksums" if archive else "files of this older format hold no checksums",
-    )
+def _verify(file: IO[bytes], path: str | os.PathLike[str]) -> str:
+    """Compare a file with its checksums; give the reason where it has none."""
+    if not has_archive(file):
+        return "files of this older format hold no checksums"
+    return "" if check_archive(file, path) else "it was saved without checksums"
+
+
+def _tell(path: str | os.PathLike[str], reason: str, logger: logging.Logger | None) -> None:
+    if reason:
+        (logger or get_logger()).warning(
+            "%s cannot be verified: %s, so damage to its values would not be seen", path, reason
+        )
 
 
 def _read(
@@ -106,12 +130,26 @@ def _read(
 ) -> Any:
     if is_safetensors(file, path):
         return read_safetensors(file, path, map_location)
-    _verify(file, path, logger)
+    unverified = _verify(file, path)
+    if weights_only and unverified and _is_tar(file):
+        raise CheckpointError(f"{path} is an archive of tar, as torch 0.1 wrote it; it would have to be unpacked first")
     with torch.serialization.safe_globals(ALLOWED):
         try:
-            return torch.load(file, map_location=map_location, weights_only=weights_only)
+            content = torch.load(file, map_location=map_location, weights_only=weights_only)
         except pickle.UnpicklingError as error:
             raise _refused(file, path, error) from error
+    _tell(path, unverified, logger)
+    return content
+
+
+def _is_tar(file: IO[bytes]) -> bool:
+    try:
+        tarfile.open(fileobj=file, mode="r:").close()
+    except tarfile.TarError:
+        return False
+    finally:
+        file.seek(0)
+    return True
 
 
 def _refused(file: IO[bytes], path: str | os.PathLike[str], error: Exception) -> CheckpointError:

@@ -130,7 +130,7 @@ def _sum(name: str, tensor: torch.Tensor) -> int:
     start = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
     if not tensor.numel():
         return start
-    return zlib.crc32(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()), start)
+    return zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, start)
 
 
 def _kind(value: Any) -> str:

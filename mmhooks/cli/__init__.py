@@ -13,6 +13,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from mmhooks import __version__
+from mmhooks.cli.checkpoint import checkpoint
 from mmhooks.cli.demo import demo
 from mmhooks.cli.test import evaluate
 from mmhooks.cli.train import train
@@ -91,6 +92,7 @@ app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty
 app.command()(demo)
 app.command(cls=_ManyOptions)(train)
 app.command("test", cls=_ManyOptions)(evaluate)
+app.add_typer(checkpoint, name="checkpoint")
 
 
 @app.callback()
