@@ -95,7 +95,7 @@ def _progress(content: Mapping[str, Any]) -> dict[str, int]:
         epochs = loop["epoch_progress"]["current"]["ready"]
         if not batches["is_last_batch"]:
             epochs -= 1  # the epoch that it is in
-        return {"epoch": int(epochs), "iter": int(batches["total"]["completed"])}
+        return {"epoch": int(epochs), "iter": int(batches["total"]["processed"])}
     except (KeyError, TypeError):
         return {}
 

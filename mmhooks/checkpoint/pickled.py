@@ -300,7 +300,8 @@ _VALUES = frozenset(
 def _made(called: Any, args: Any) -> Any:
     name = called.name if isinstance(called, Named) else "?"
     if name in _DICTS:
-        pairs = args[0] if isinstance(args, tuple) and args and isinstance(args[0], list) else []
+        first = args[0] if isinstance(args, tuple) and args else []
+        pairs = list(first.items()) if isinstance(first, dict) else first if isinstance(first, list) else []
         return {
             pair[0]: pair[1]
             for pair in pairs
