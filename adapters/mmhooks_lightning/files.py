@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import lightning.pytorch as pl
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.strategies import Strategy
 from torch import nn
 
-from mmhooks.checkpoint import is_remote, read_file, revised, verify_file
+from mmhooks.checkpoint import is_remote, read_file, revised, verify_file, write_checkpoint
 from mmhooks.checkpoint.content import check_content, weights_of
+from mmhooks.checkpoint.storage import StorageOptions
 from mmhooks.errors import CheckpointError
+from mmhooks.runner import BaseRunner
 
 Load = Callable[..., Mapping[str, Any]]
 
@@ -42,6 +45,39 @@ def takes_all(load: Load, model: nn.Module) -> Load:
         return _as_lightnings(content, path, model)
 
     return load_checkpoint
+
+
+def writes_files_of_torch(trainer: pl.Trainer) -> bool:
+    """Tell whether a Trainer's rank 0 writes what it dumps with ``torch.save``, as our writer does."""
+    strategy = trainer.strategy
+    return (
+        type(strategy).save_checkpoint is Strategy.save_checkpoint and type(strategy.checkpoint_io) is TorchCheckpointIO
+    )
+
+
+def write_agreed(
+    runner: BaseRunner, content: Mapping[str, Any], path: str, storage_options: StorageOptions = None
+) -> None:
+    """Let rank 0 write, and all ranks know how it went.
+
+    Args:
+        runner: every rank's.
+        content: what to write; rank 0's is.
+        path: the final name.
+        storage_options: arguments of the store.
+
+    Raises:
+        CheckpointError: it could not be written; on every rank, so that none waits for another.
+    """
+    error = None
+    if runner.rank == 0:
+        try:
+            write_checkpoint(content, path, storage_options)
+        except CheckpointError as caught:
+            error = caught
+    said = runner.agree(None if error is None else str(error))
+    if said is not None:
+        raise error or CheckpointError(said)
 
 
 def _reads_files_of_torch(load: Load) -> bool:

@@ -82,7 +82,7 @@ def test_a_file_of_ours(tmp_path):
     assert found["kind"] == "mmhooks"
     assert found["modules"]["body"] == {"tensors": 2, "numbers": 16, "bytes": 64}
     assert found["optimizers"]["optimizer"] == {"groups": 1, "parameters": 4, "lr": [0.1], "tensors": 4, "bytes": 104}
-    assert found["hooks"]["CheckpointHook"] == [{"kept": ["epoch_2.pth"]}]
+    assert found["hooks"]["CheckpointHook"] == [{"kept": ["epoch_2.pth"], "folder": str(tmp_path)}]
     assert found["position"]["iters"] == 6
     assert found["config"] == {"model": {"type": "Net"}, "lr": 0.2}
 
