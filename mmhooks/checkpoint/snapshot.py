@@ -62,8 +62,8 @@ class Snapshot:
         """
         self._place, self._count, self._copies = (0, 0), 0, {}
         copied = self._copy(content)
-        if self._pinned:
-            torch.cuda.synchronize()
+        for device in {device for device, _ in self._copies if device.type == "cuda"}:
+            torch.cuda.synchronize(device)
         self._copies = {}
         return copied
 

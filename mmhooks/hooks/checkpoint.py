@@ -321,7 +321,7 @@ class BackgroundSave:
             if linked:
                 point_latest_at(save.path, str(hook.out_dir))
         except CheckpointError as error:
-            runner.logger.error("%s", error)  # the run may come to no other point
+            runner.logger.warning("%s", error)  # the run may come to no other point
             raise
         hook.remove_all(runner, save.surplus)
 
