@@ -88,12 +88,12 @@ class Saves:
         return stall, time.perf_counter() - start
 
 
-def rows(blocks: int = 7, threads: int = 2) -> list[dict[str, Any]]:
+def rows(blocks: int = 7, threads: int = 1) -> list[dict[str, Any]]:
     """Measure.
 
     Args:
         blocks: how often each contestant saves.
-        threads: how many the loop uses.
+        threads: how many the loop uses; the writer has one of its own.
 
     Returns:
         One row a comparison: the medians in microseconds, and their ratio.

@@ -74,7 +74,8 @@ class Snapshot:
             return self._tensor(value)
         if type(value) in (dict, OrderedDict):
             made = type(value)((self._copy(key), self._copy(item)) for key, item in value.items())
-            vars(made).update(vars(value)) if isinstance(value, OrderedDict) else None
+            if isinstance(value, OrderedDict):
+                vars(made).update(vars(value))  # the versions of modules
             return made
         if type(value) in (list, tuple, set):
             return type(value)(self._copy(item) for item in value)

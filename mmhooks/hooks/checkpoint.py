@@ -90,6 +90,11 @@ class CheckpointHook(Hook):
             check_flag(name, "create_symlink", create_symlink)
         if filename_tmpl is not None:
             check_template(name, "filename_tmpl", filename_tmpl)
+            if filename_tmpl.endswith(".safetensors"):
+                raise ConfigError(
+                    f"{name}'s filename_tmpl={filename_tmpl!r} names files that hold weights alone, from which no run "
+                    "goes on: write '.pth', and `mmhooks checkpoint convert` makes such a file of the last one"
+                )
         out_dir = check_path(name, "out_dir", out_dir, optional=True)
         if meta is not None and not isinstance(meta, dict):
             raise ConfigError(f"CheckpointHook: meta={meta!r} must be a dict of values for the file, or None")

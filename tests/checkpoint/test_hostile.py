@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent / "hostile"))
 import hostile_files
 
+resource = pytest.importorskip("resource")  # of POSIX
 WATCH = Path(__file__).parent / "hostile" / "watch.py"
 MEMORY = 8 << 30  # of addresses, most of which torch's libraries take
 

@@ -170,6 +170,7 @@ def test_a_run_may_go_on_without_a_file(make_runner, batches, tmp_path, at, capl
         ({"filename_tmpl": "{} {bad}"}, r"filename_tmpl must be .*not '\{\} \{bad\}' \(KeyError: 'bad'\)"),
         ({"filename_tmpl": "{}_{}"}, "filename_tmpl must be a file name with one {}"),
         ({"filename_tmpl": "{"}, "filename_tmpl must be .*ValueError"),
+        ({"filename_tmpl": "e{}.safetensors"}, "names files that hold weights alone"),
         ({"meta": "v1"}, "meta='v1' must be a dict"),
         ({"on_error": "ignore"}, "on_error must be 'raise' or 'warn', not 'ignore'"),
         ({"file_client_args": {"backend": "lmdb"}}, "backend='lmdb' can be read but not written"),
