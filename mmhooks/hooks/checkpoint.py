@@ -230,8 +230,8 @@ class CheckpointHook(Hook):
         assert self.out_dir is not None
         best = (runner.meta or {}).get("hook_msgs", {}).get("best_ckpt")
         spared = {runner.resumed_from, real_path(best) if isinstance(best, str) else None}
-        may_go = [name for name in names if real_path(join(self.out_dir, name)) not in spared]
-        return may_go[: -self.max_keep_ckpts]
+        old = names[: -self.max_keep_ckpts]
+        return [name for name in old if real_path(join(self.out_dir, name)) not in spared]
 
     def _arguments(self, folder: str) -> dict[str, Any]:
         linked = self.create_symlink is not False and not is_remote(folder)
