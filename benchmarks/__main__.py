@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ema, overhead
+from benchmarks import checkpoint, ema, overhead
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=60, help="how often every contestant runs")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "bench.json")
     args = parser.parse_args()
-    rows = [*overhead.rows(args.blocks), *ema.rows()]
+    rows = [*overhead.rows(args.blocks), *ema.rows(), *checkpoint.rows()]
     table = Table("what", "of", "us", "compared with", "us", "more", "ratio")
     for row in rows:
         more = f"{row['us'] - row['other_us']:+.1f}"

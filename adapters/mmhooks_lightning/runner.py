@@ -16,13 +16,14 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 
 from mmhooks.checkpoint import get_state_dict, place_for, telling_failures
-from mmhooks.checkpoint.storage import StorageOptions
+from mmhooks.checkpoint.storage import StorageOptions, real_path
 from mmhooks.errors import HookError
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook
 from mmhooks.runner import BaseRunner
 from mmhooks.runner.checkpointing import Position
 from mmhooks.runner.exact import check_exact
 from mmhooks_lightning.checks import is_sharded
+from mmhooks_lightning.files import write_agreed, writes_files_of_torch
 from mmhooks_lightning.module import HookedModule
 from mmhooks_lightning.optimizers import as_hooks_see_them
 from mmhooks_lightning.progress import move_progress, settle_progress, settle_step
@@ -119,6 +120,7 @@ class LightningRunner(BaseRunner):
         else:
             self.optimizer = as_hooks_see_them(self.module, self.trainer.optimizers)
         self._left_at = None
+        self.resumed_from = real_path(self.trainer.ckpt_path) if self.trainer.ckpt_path else None
         self._count()
         self.inner_iter = 0
         if self.work_dir is None:
@@ -254,6 +256,10 @@ class LightningRunner(BaseRunner):
         if not self.writes_files:
             self.logger.info("fast_dev_run: %s is not written", path)
             return
+        content = self.checkpoint_content(save_optimizer, meta)
+        if content is not None:
+            write_agreed(self, content, path, storage_options)
+            return
         self._saving = {"save_optimizer": save_optimizer, "meta": meta}
         try:
             with telling_failures(path), place_for(path, storage_options) as (temporary, finish):
@@ -264,6 +270,19 @@ class LightningRunner(BaseRunner):
         finally:
             self._saving = None
         self.trainer.strategy.barrier("mmhooks.save_checkpoint")
+
+    def checkpoint_content(
+        self, save_optimizer: bool = True, meta: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """Collect what the Trainer saves, and what a native file holds; None where the strategy itself writes."""
+        if not writes_files_of_torch(self.trainer):
+            return None
+        self._saving = {"save_optimizer": save_optimizer, "meta": meta}
+        try:
+            with self.trainer.profiler.profile("save_checkpoint"):  # type: ignore[attr-defined]
+                return self.trainer._checkpoint_connector.dump_checkpoint(False)
+        finally:
+            self._saving = None
 
     def add_to_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what a native runner's file holds beside what the Trainer saves.

@@ -1,8 +1,10 @@
 """Checkpoint files: what they hold, how they are written so that they survive, how they are read safely."""
 
 from mmhooks.checkpoint.content import get_state_dict, model_state, plain, weights_to_cpu
+from mmhooks.checkpoint.durable import atomic_write
 from mmhooks.checkpoint.loader import CheckpointLoader, load_checkpoint_with_prefix
 from mmhooks.checkpoint.optimizers import check_optimizer_state, optimizer_state
+from mmhooks.checkpoint.read import read_file, verify_file
 from mmhooks.checkpoint.storage import (
     check_writable,
     exists,
@@ -15,12 +17,12 @@ from mmhooks.checkpoint.storage import (
 )
 from mmhooks.checkpoint.weights import load_checkpoint, load_state_dict, read_checkpoint, revised
 from mmhooks.checkpoint.write import (
-    atomic_write,
     place_for,
     point_latest_at,
     save_checkpoint,
     telling_failures,
     write_checkpoint,
+    write_weights,
 )
 
 __all__ = [
@@ -42,12 +44,15 @@ __all__ = [
     "plain",
     "point_latest_at",
     "read_checkpoint",
+    "read_file",
     "remove",
     "revised",
     "save_checkpoint",
     "storage_options_of",
     "telling_failures",
     "upload",
+    "verify_file",
     "weights_to_cpu",
     "write_checkpoint",
+    "write_weights",
 ]

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
-import zipfile
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import torch
 
+from mmhooks.checkpoint.allowed import ALLOWED
+from mmhooks.checkpoint.archive import check_archive, has_archive
+from mmhooks.checkpoint.pickled import foreign_names
+from mmhooks.checkpoint.safetensors_files import is_safetensors, read_safetensors
 from mmhooks.checkpoint.storage import StorageOptions, is_remote, local_path, open_to_read
 from mmhooks.errors import CheckpointError, CheckpointNotFound, MMHooksError, nearest
 from mmhooks.log import get_logger
-
-_SCALAR: Any = np.float64(0).__reduce__()[0]
-
-#: NumPy scalars are all that MMCV's own files hold besides plain Python and tensors (a best score, say).
-_NUMPY: list[Any] = [
-    np.dtype,
-    (_SCALAR, "numpy.core.multiarray.scalar"),  # the name before NumPy 2, and the one since
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
-]
 
 
 def read_file(
@@ -53,33 +48,20 @@ def read_file(
             "%s is unpickled because of weights_only=False: whatever code it names is run now", path
         )
     try:
-        with open_to_read(path, storage_options) as file:
-            _check_sums(file, path)
-            with torch.serialization.safe_globals(_NUMPY):
-                return torch.load(file, map_location=map_location, weights_only=weights_only)
-    except IsADirectoryError:
-        files = sorted(file.name for file in local_path(path).glob("*.pth"))
-        holds = f"it holds {', '.join(files)}" if files else "it holds no .pth file"
-        raise CheckpointNotFound(f"{path} is a folder, not a checkpoint: name a file in it; {holds}") from None
-    except (FileNotFoundError, NotADirectoryError):
-        raise CheckpointNotFound(f"there is no checkpoint {path}{_others(path)}") from None
+        with opened(path, storage_options) as file:
+            return _read(file, path, map_location, weights_only, logger)
     except CheckpointError:
         raise
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} is broken, or holds objects that only unpickling could make, and unpickling runs code. "
-            f"If you trust it, read it once with torch.load(..., weights_only=False) and save its tensors "
-            f"and plain values again, or load it with weights_only=False. "
-            f"What stood in the way: {_first_line(error)}"
-        ) from error
     except (RuntimeError, EOFError, OSError) as error:
         if "deserialize object on" in str(error):
             raise CheckpointError(
                 f"{path} holds tensors of a device that is not here: read it with map_location='cpu'"
             ) from error
         raise CheckpointError(f"{path} is no checkpoint, or a broken one: {_first_line(error)}") from error
-    except (MMHooksError, MemoryError):
+    except MMHooksError:
         raise
+    except MemoryError as error:
+        raise CheckpointError(f"{path} asks for more memory than there is") from error
     except Exception as error:  # whatever a broken pickle makes torch stumble over
         if not weights_only:
             raise  # of a class that the file names
@@ -87,22 +69,98 @@ def read_file(
         raise CheckpointError(f"{path} is no checkpoint, or a broken one: {cause}") from error
 
 
-def _check_sums(file: IO[bytes], path: str | os.PathLike[str]) -> None:
-    """Compare every part of the archive with its checksum: torch does not look, and a flipped bit is a wrong weight."""
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[IO[bytes]]:
+    """Open a checkpoint for reading.
+
+    Args:
+        path: the file, local or in a store that fsspec reaches.
+        storage_options: arguments of the store.
+
+    Yields:
+        A file on the disk.
+
+    Raises:
+        CheckpointNotFound: there is no such file.
+    """
     try:
-        if not zipfile.is_zipfile(file):
-            file.seek(0)
-            return  # the format before torch 1.6, which has no checksums, or no checkpoint: torch will tell
-        with zipfile.ZipFile(file) as archive:
-            recorded = any(part.CRC for part in archive.infolist())  # torch can be told to record none
-            damaged = archive.testzip() if recorded else None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{path} is broken: {_first_line(error)}") from error
-    if damaged is not None:
-        raise CheckpointError(
-            f"{path} is damaged: its part {damaged!r} is not what was written. Copy it again, or use an older one"
+        with open_to_read(path, storage_options) as file:
+            yield file
+    except IsADirectoryError:
+        files = sorted(file.name for file in local_path(path).glob("*.pth"))
+        holds = f"it holds {', '.join(files)}" if files else "it holds no .pth file"
+        raise CheckpointNotFound(f"{path} is a folder, not a checkpoint: name a file in it; {holds}") from None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if isinstance(error, CheckpointNotFound):
+            raise
+        raise CheckpointNotFound(f"there is no checkpoint {path}{_others(path)}") from None
+
+
+def verify_file(path: str | os.PathLike[str], *, logger: logging.Logger | None = None) -> None:
+    """See that the parts of a local file are what was written, before somebody else reads it.
+
+    Args:
+        path: the file.
+        logger: hears that a file holds nothing to compare with.
+
+    Raises:
+        CheckpointNotFound: there is no such file.
+        CheckpointError: it is damaged, or an archive that ``torch.save`` would not write.
+    """
+    with opened(path) as file:
+        _tell(path, _verify(file, path), logger)
+
+
+def _verify(file: IO[bytes], path: str | os.PathLike[str]) -> str:
+    """Compare a file with its checksums; give the reason where it has none."""
+    if not has_archive(file):
+        return "files of this older format hold no checksums"
+    return "" if check_archive(file, path) else "it was saved without checksums"
+
+
+def _tell(path: str | os.PathLike[str], reason: str, logger: logging.Logger | None) -> None:
+    if reason:
+        (logger or get_logger()).warning(
+            "%s cannot be verified: %s, so damage to its values would not be seen", path, reason
         )
-    file.seek(0)
+
+
+def _read(
+    file: IO[bytes], path: str | os.PathLike[str], map_location: Any, weights_only: bool, logger: logging.Logger | None
+) -> Any:
+    if is_safetensors(file, path):
+        return read_safetensors(file, path, map_location)
+    unverified = _verify(file, path)
+    if weights_only and unverified and _is_tar(file):
+        raise CheckpointError(f"{path} is an archive of tar, as torch 0.1 wrote it; it would have to be unpacked first")
+    with torch.serialization.safe_globals(ALLOWED):
+        try:
+            content = torch.load(file, map_location=map_location, weights_only=weights_only)
+        except pickle.UnpicklingError as error:
+            raise _refused(file, path, error) from error
+    _tell(path, unverified, logger)
+    return content
+
+
+def _is_tar(file: IO[bytes]) -> bool:
+    try:
+        tarfile.open(fileobj=file, mode="r:").close()
+    except tarfile.TarError:
+        return False
+    finally:
+        file.seek(0)
+    return True
+
+
+def _refused(file: IO[bytes], path: str | os.PathLike[str], error: Exception) -> CheckpointError:
+    names = foreign_names(file)
+    if not names:
+        return CheckpointError(f"{path} is no checkpoint, or a broken one: {_first_line(error)}")
+    return CheckpointError(
+        f"{path} holds objects that only unpickling could make, and unpickling runs code: {', '.join(names)}. "
+        "If you trust it, load it with weights_only=False, which runs whatever it names, or name the classes that "
+        "may be made: torch.serialization.add_safe_globals([...])"
+    )
 
 
 def _others(path: str | os.PathLike[str]) -> str:

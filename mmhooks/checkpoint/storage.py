@@ -54,6 +54,11 @@ def split(path: str) -> tuple[str, str]:
     return folder, name
 
 
+def real_path(path: str | os.PathLike[str]) -> str:
+    """Give the path of a file by which it is known: a local one without links."""
+    return os.fspath(path) if is_remote(path) else str(local_path(path).resolve())
+
+
 def exists(path: str, storage_options: StorageOptions = None) -> bool:
     """Tell whether there is a file.
 

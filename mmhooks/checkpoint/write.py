@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from mmhooks.checkpoint import durable
 from mmhooks.checkpoint.content import model_state, plain
+from mmhooks.checkpoint.durable import atomic_write, flush, put_in_place, temporary_beside
 from mmhooks.checkpoint.optimizers import optimizer_state
+from mmhooks.checkpoint.safetensors_files import SUFFIX, write_safetensors
 from mmhooks.checkpoint.storage import (
     StorageOptions,
     check_storage_options,
@@ -28,30 +31,7 @@ from mmhooks.checkpoint.storage import (
 )
 from mmhooks.checks import check_file, check_module
 from mmhooks.distributed import unwrap
-from mmhooks.errors import CheckpointError
-
-
-@contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a local file for writing that appears under its name only when it is complete and on the disk.
-
-    Args:
-        path: the final name. Its folder is made when missing; a file of that name is replaced at the end.
-
-    Yields:
-        A binary file in the same folder. When the block raises, it is removed and ``path`` is as before.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes private files
-        _commit(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+from mmhooks.errors import CheckpointError, ConfigError, MMHooksError
 
 
 @contextlib.contextmanager
@@ -74,18 +54,13 @@ def place_for(
             yield spooled, lambda: upload(spooled, os.fspath(path), storage_options)
         return
     target = local_path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        yield str(temporary), lambda: _commit(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with temporary_beside(target) as temporary:
 
+        def finish() -> None:
+            flush(temporary)
+            put_in_place(temporary, target)
 
-def _commit(temporary: str | os.PathLike[str], path: Path) -> None:
-    with Path(temporary).open("rb") as file:
-        os.fsync(file.fileno())
-    Path(temporary).replace(path)
-    _sync_folder(path.parent)
+        yield str(temporary), finish
 
 
 def write_checkpoint(
@@ -112,6 +87,27 @@ def write_checkpoint(
         torch.save(dict(content), file)
 
 
+def write_weights(
+    state_dict: Mapping[str, Any], path: str | os.PathLike[str], storage_options: StorageOptions = None
+) -> None:
+    """Write weights, and nothing else, as a file of safetensors, whole or not at all.
+
+    Args:
+        state_dict: tensors by name.
+        path: the final name, local or in a store that fsspec reaches.
+        storage_options: arguments of the store.
+
+    Raises:
+        CheckpointError: it could not be written (a file of that name is as before), or holds something else than
+            dense tensors.
+        ConfigError: storage_options that are no dict, a store that cannot be used, or the package ``safetensors`` is
+            not installed.
+    """
+    with telling_failures(path), place_for(path, storage_options) as (temporary, finish):
+        write_safetensors(state_dict, temporary)
+        finish()
+
+
 def save_checkpoint(
     model: nn.Module,
     filename: str,
@@ -123,14 +119,16 @@ def save_checkpoint(
 
     Args:
         model: the model, in a parallel wrapper or not.
-        filename: the file, local or in a store.
+        filename: the file, local or in a store. One that ends with ``.safetensors`` holds the weights alone, and
+            takes the package of that name: ``pip install 'mmhooks[safetensors]'``.
         optimizer: one or several by name, whose state goes into the file too.
         meta: values for the file's ``meta``.
         file_client_args: see `storage_options_of`.
 
     Raises:
         CheckpointError: it could not be written.
-        ConfigError: a filename that is no path, or file_client_args that cannot be used.
+        ConfigError: a filename that is no path, file_client_args that cannot be used, or an optimizer or meta for a
+            file of safetensors.
         ModelError: ``model`` is no model.
         TypeError: a meta that is no dict, an optimizer that is none.
     """
@@ -142,6 +140,13 @@ def save_checkpoint(
             raise TypeError(f"optimizer must be an Optimizer, a dict of them or None, not {type(one).__name__}")
     options = storage_options_of(file_client_args)
     path = located(check_file("save_checkpoint", "filename", filename), file_client_args)
+    if path.endswith(SUFFIX):
+        if optimizer is not None or meta:
+            raise ConfigError(
+                f"{path}: a file of safetensors holds weights alone: leave optimizer and meta out, or name it .pth"
+            )
+        write_weights(model_state(model), path, options)
+        return
     full = {**(meta or {}), "time": time.asctime()}
     classes = getattr(unwrap(model), "CLASSES", None)
     if classes is not None:
@@ -166,13 +171,23 @@ def telling_failures(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         # on a full disk the closing of torch's archive fails as well, and its RuntimeError hides the OSError
-        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+        if isinstance(error, RuntimeError) and (
+            "inline_container" not in str(error) or isinstance(error, MMHooksError)
+        ):
             raise
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         raise CheckpointError(
-            f"{os.fspath(path)} could not be written ({cause}); what was there before is untouched. "
-            "Free some space or choose another work_dir"
+            f"{os.fspath(path)} could not be written ({cause}); what was there before is untouched. {_advice(cause)}"
         ) from error
+
+
+def _advice(cause: BaseException) -> str:
+    code = cause.errno if isinstance(cause, OSError) else None
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "Give this user the right to write there, or choose another work_dir"
+    if code in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+        return "Its folder has gone while it was written: see what removes it, or choose another work_dir"
+    return "Free some space or choose another work_dir"
 
 
 def point_latest_at(path: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None) -> None:
@@ -181,30 +196,11 @@ def point_latest_at(path: str | os.PathLike[str], folder: str | os.PathLike[str]
     Args:
         path: the checkpoint.
         folder: where ``latest.pth`` is, above the checkpoint; beside it by default.
+
+    Raises:
+        CheckpointError: it could not be made; one that was there is as before.
     """
     target = local_path(path)
     place = target.parent if folder is None else local_path(folder)
-    latest = place / "latest.pth"
-    temporary = place / f".latest.pth.{os.getpid()}.tmp"
-    temporary.unlink(missing_ok=True)
-    try:
-        temporary.symlink_to(target.relative_to(place))
-    except (OSError, NotImplementedError):
-        shutil.copyfile(target, temporary)
-    temporary.replace(latest)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with telling_failures(place / "latest.pth"):
+        durable.point_latest_at(target, place)

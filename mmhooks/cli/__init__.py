@@ -14,6 +14,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from mmhooks import __version__
+from mmhooks.cli.checkpoint import checkpoint
 from mmhooks.cli.demo import demo
 from mmhooks.cli.inspect import inspect
 from mmhooks.cli.test import evaluate
@@ -118,6 +119,7 @@ app.command()(demo)
 app.command(cls=_ManyOptions)(train)
 app.command("test", cls=_ManyOptions)(evaluate)
 app.command(cls=_ManyOptions)(inspect)
+app.add_typer(checkpoint, name="checkpoint")
 
 
 @app.callback()

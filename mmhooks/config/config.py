@@ -177,7 +177,7 @@ class Config:
         text = _WRITERS[suffix](self.to_dict())
         if file is None:
             return text
-        from mmhooks.checkpoint.write import atomic_write  # it brings torch, which reading does not need
+        from mmhooks.checkpoint.durable import atomic_write  # it brings torch, which reading does not need
 
         with atomic_write(file) as opened:
             opened.write(text.encode())

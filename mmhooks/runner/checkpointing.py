@@ -12,19 +12,20 @@ import torch
 from mmhooks.checkpoint import (
     check_optimizer_state,
     exists,
+    get_state_dict,
     is_remote,
     join,
     load_checkpoint,
     load_state_dict,
-    model_state,
     optimizer_state,
     plain,
     point_latest_at,
     read_checkpoint,
     revised,
+    weights_to_cpu,
     write_checkpoint,
 )
-from mmhooks.checkpoint.storage import StorageOptions, split
+from mmhooks.checkpoint.storage import StorageOptions, real_path, split
 from mmhooks.checkpoint.weights import WITHOUT_MODULE, ReviseKeys
 from mmhooks.checks import check_flag, check_path, check_template
 from mmhooks.distributed import get_dist_info, unwrap
@@ -63,6 +64,8 @@ class Checkpointing(ExactResume):
     _unclaimed: dict[str, torch.Tensor]
     _hook_states: dict[str, list[Any]]
     writes_files: bool
+    #: The file that the run goes on from, if any: a local one by its real path.
+    resumed_from: str | None = None
     #: True at after_train_iter, whose iteration is finished and not yet counted.
     _stepped = False
     #: "open" within a train epoch (or the iterations of an iteration-based run), "closing" at after_train_epoch.
@@ -141,8 +144,21 @@ class Checkpointing(ExactResume):
     ) -> None:
         # no barrier: nobody reads the file, and code that calls this on rank 0 alone must not wait for others
         if get_dist_info()[0] == 0:
-            content = {"state_dict": model_state(self.model), **self.checkpoint_extras(save_optimizer, meta)}
-            write_checkpoint({"meta": content.pop("meta"), **content}, path, storage_options)
+            content = self.checkpoint_content(save_optimizer, meta)
+            assert content is not None
+            content["state_dict"] = weights_to_cpu(content["state_dict"])
+            write_checkpoint(content, path, storage_options)
+
+    def checkpoint_content(
+        self, save_optimizer: bool = True, meta: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """Collect what `save_checkpoint` writes. Every process must call it; rank 0's is the one to write.
+
+        Returns:
+            The content, with the tensors of the run themselves; None where only the driver can write it.
+        """
+        extras = self.checkpoint_extras(save_optimizer, meta)
+        return {"meta": extras.pop("meta"), "state_dict": get_state_dict(self.model), **extras}
 
     def checkpoint_extras(self, save_optimizer: bool = True, meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Collect what a checkpoint holds beside the weights.
@@ -301,6 +317,7 @@ class Checkpointing(ExactResume):
         if with_optimizer:
             self._load_optimizer_state(content["optimizer"])
         self._resumed(content)
+        self.resumed_from = real_path(checkpoint)
         self.logger.info("resumed %s at epoch %d, iter %d", checkpoint, self.epoch, self.iter)
 
     def _go_on_from(self, exact: Mapping[str, Any]) -> bool:

@@ -28,7 +28,7 @@ def walk_files(runner: Walking, run: Run, epoch_len: int) -> Files:
     hooks = [hook for hook in runner.hooks if isinstance(hook, (CheckpointHook, KeepsBest))]
     for hook in hooks:  # on the objects: nothing is there to be deleted
         if isinstance(hook, CheckpointHook):
-            hook._remove = runner.forget  # type: ignore[method-assign]
+            hook.remove_all = runner.forget_all  # type: ignore[method-assign]
         else:
             hook._remove_previous = runner.forget  # type: ignore[assignment, method-assign]
     walk = _Walk(runner, hooks)

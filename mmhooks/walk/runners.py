@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -158,6 +158,14 @@ class Walking(BaseRunner):
         """Note that a hook deletes a file."""
         if path:
             self.note("remove", path)
+
+    def forget_all(self, runner: Any, paths: Sequence[str]) -> None:
+        """Note that a hook deletes files."""
+        for path in paths:
+            self.forget(runner, path)
+
+    def gather_ranks(self) -> None:
+        """Gather nothing: no file is written."""
 
     def begin(self, run: Run, epoch_len: int, model: nn.Module, optimizer: Any, processes: int) -> None:
         """Set the counters to the beginning of a run."""

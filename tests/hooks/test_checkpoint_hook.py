@@ -92,7 +92,60 @@ def test_the_record_survives_a_resume_with_another_interval(make_runner, batches
     again.register_hook(CheckpointHook(2, max_keep_ckpts=2))
     again.resume(tmp_path / "work" / "epoch_2.pth")
     again.run([batches], TRAIN)
-    assert files(tmp_path / "work") == ["epoch_4.pth", "epoch_6.pth", "epoch_77.pth", "latest.pth"]
+    # the file that the run went on from stays, and belongs to the record still
+    assert files(tmp_path / "work") == ["epoch_2.pth", "epoch_4.pth", "epoch_6.pth", "epoch_77.pth", "latest.pth"]
+    last = make_runner(max_epochs=8)
+    last.register_hook(CheckpointHook(1, max_keep_ckpts=2))
+    last.resume(tmp_path / "work" / "latest.pth")
+    last.run([batches], TRAIN)
+    assert files(tmp_path / "work") == ["epoch_6.pth", "epoch_7.pth", "epoch_77.pth", "epoch_8.pth", "latest.pth"]
+
+
+def test_files_of_another_folder_are_not_ours(make_runner, batches, tmp_path):
+    first = make_runner(max_epochs=2)
+    first.register_hook(CheckpointHook(1, max_keep_ckpts=1, filename_tmpl="e{}.pth"))
+    first.run([batches], TRAIN)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "e2.pth").touch()  # of a run of somebody else
+    again = make_runner(max_epochs=4, work_dir=str(other))
+    again.register_hook(CheckpointHook(1, max_keep_ckpts=1, filename_tmpl="e{}.pth"))
+    again.resume(tmp_path / "work" / "e2.pth")
+    again.run([batches], TRAIN)
+    assert files(other) == ["e2.pth", "e4.pth", "latest.pth"]
+    assert files(tmp_path / "work") == ["e2.pth", "latest.pth"]
+
+
+def test_the_files_of_a_folder_that_has_moved_are_ours(make_runner, batches, tmp_path):
+    first = make_runner(max_epochs=3)
+    first.register_hook(CheckpointHook(1, max_keep_ckpts=2))
+    first.run([batches], TRAIN)
+    (tmp_path / "work").rename(tmp_path / "moved")
+    again = make_runner(max_epochs=5, work_dir=str(tmp_path / "moved"))
+    again.register_hook(CheckpointHook(1, max_keep_ckpts=1))
+    again.resume(tmp_path / "moved" / "epoch_3.pth")
+    again.run([batches], TRAIN)
+    assert files(tmp_path / "moved") == ["epoch_3.pth", "epoch_5.pth", "latest.pth"]
+
+
+def test_the_best_file_is_not_deleted(make_runner, batches, tmp_path):
+    runner = make_runner(max_epochs=4, meta={"hook_msgs": {"best_ckpt": str(tmp_path / "work" / "epoch_1.pth")}})
+    runner.register_hook(CheckpointHook(1, max_keep_ckpts=1))
+    runner.run([batches], TRAIN)
+    assert files(tmp_path / "work") == ["epoch_1.pth", "epoch_4.pth", "latest.pth"]
+
+
+def test_a_run_may_go_on_without_a_file(make_runner, batches, tmp_path, at, caplog):
+    runner = make_runner(max_epochs=4)
+    runner.register_hook(CheckpointHook(1, max_keep_ckpts=1, on_error="warn"))
+    blocked = tmp_path / "work" / "epoch_2.pth"  # a folder: the new file cannot take its place
+    runner.register_hook(at(before_train_epoch=lambda r: r.epoch == 1 and (blocked / "x").mkdir(parents=True)))
+    runner.run([batches], TRAIN)
+    assert runner.epoch == 4
+    assert files(tmp_path / "work") == ["epoch_2.pth", "epoch_4.pth", "latest.pth"]
+    (record,) = (record for record in caplog.records if record.levelname == "WARNING")
+    assert "epoch_2.pth could not be written" in record.getMessage()
+    assert f"The newest checkpoint is {tmp_path / 'work' / 'epoch_1.pth'}; the run goes on" in record.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -108,7 +161,7 @@ def test_the_record_survives_a_resume_with_another_interval(make_runner, batches
         ),
         *(
             ({argument: value}, f"CheckpointHook's {argument} must be True or False, not {value!r}")
-            for argument in ("by_epoch", "save_optimizer", "save_last", "sync_buffer", "create_symlink")
+            for argument in ("by_epoch", "save_optimizer", "save_last", "sync_buffer", "create_symlink", "async_save")
             for value in ("no", 1)
         ),
         ({"out_dir": 5}, r"out_dir must be a path \(str or pathlib.Path\) or None, not 5"),
@@ -117,7 +170,9 @@ def test_the_record_survives_a_resume_with_another_interval(make_runner, batches
         ({"filename_tmpl": "{} {bad}"}, r"filename_tmpl must be .*not '\{\} \{bad\}' \(KeyError: 'bad'\)"),
         ({"filename_tmpl": "{}_{}"}, "filename_tmpl must be a file name with one {}"),
         ({"filename_tmpl": "{"}, "filename_tmpl must be .*ValueError"),
+        ({"filename_tmpl": "e{}.safetensors"}, "names files that hold weights alone"),
         ({"meta": "v1"}, "meta='v1' must be a dict"),
+        ({"on_error": "ignore"}, "on_error must be 'raise' or 'warn', not 'ignore'"),
         ({"file_client_args": {"backend": "lmdb"}}, "backend='lmdb' can be read but not written"),
         (
             {"out_dir": "runs", "file_client_args": {"backend": "petrel"}},
@@ -196,7 +251,10 @@ def test_a_remote_out_dir(make_runner, batches, memory, tmp_path, caplog):
     again.resume("memory://bucket/runs/work/epoch_4.pth")
     assert (again.epoch, again.iter) == (4, 16)
     again.run([batches], TRAIN)
-    assert memory.ls("/bucket/runs/work", detail=False) == ["/bucket/runs/work/epoch_6.pth"]
+    assert sorted(memory.ls("/bucket/runs/work", detail=False)) == [
+        "/bucket/runs/work/epoch_4.pth",  # it went on from there
+        "/bucket/runs/work/epoch_6.pth",
+    ]
 
 
 def test_file_client_args_reach_the_store(make_runner, batches, caplog):

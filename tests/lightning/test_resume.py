@@ -158,7 +158,7 @@ def leg(driver, folder, by_epoch, workflow, optimizer="plain", cut=None, file=No
 
 def state_of(runner, model, optimizer):
     messages = runner.meta.get("hook_msgs", {}) if runner.meta else {}
-    kept = [hook.state_dict() for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    kept = [hook.state_dict()["kept"] for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     return {
         "weights": model.state_dict(),  # the averages of the EMAHook are among them
         "optimizer": optimizer.state_dict(),

@@ -12,7 +12,7 @@ import jinja2
 
 from mmhooks import __version__
 from mmhooks.builders import val_flow
-from mmhooks.checkpoint.write import atomic_write
+from mmhooks.checkpoint import atomic_write
 from mmhooks.config.writing import write_python
 from mmhooks.errors import ConfigError
 from mmhooks.hooks import DistEvalHook
