@@ -26,7 +26,7 @@ from packages import Case
 from mmhooks.config import Config
 from mmhooks.errors import ConfigError
 
-# Says what is wrong with a config that was read, or None.
+# Says what is wrong with a config that was read, None where nothing is, or nothing where it has nothing to look at.
 Step = Callable[[Case, Config], str | None]
 
 
@@ -62,7 +62,7 @@ def written(case: Case, cfg: Config) -> str | None:
 def as_planned(case: Case, cfg: Config) -> str | None:
     """Compare the plan with what the code base's own tools/train.py was seen to register."""
     recorded = planned.recorded_of(case.package, case.name)
-    return "; ".join(planned.differences(case.package, cfg, recorded)) or None if recorded else None
+    return "; ".join(planned.differences(case.package, cfg, recorded)) or None if recorded else ""
 
 
 _migrated = migrated.Migrated()
@@ -105,7 +105,7 @@ def take(case: Case, steps: list[str], tally: Tally) -> None:
     for name in steps:
         wrong = STEPS[name](case, cfg)
         counts[name] += wrong is None
-        if wrong is not None:
+        if wrong:
             tally.wrong.append(f"{case.package}/{case.name}: {name}: {wrong}")
 
 

@@ -40,7 +40,7 @@ class Migrated:
     def step(self, case: Case, cfg: Config) -> str | None:
         """Migrate one config in all styles; a part of others, without a runtime, has nothing to migrate."""
         if not has_runtime(case, cfg):
-            return None
+            return ""
         plan = plan_run(cfg, RECIPES.get(case.package, case.package))
         self.plans.setdefault(schedule_of(plan), plan)
         place = (plan.recipe.name, plan.by_epoch)
