@@ -57,7 +57,7 @@ def command(
 
     mmhooks migrate my_config.py --verify --epoch-len 7330
     """
-    from mmhooks_lightning.migration.migration import migrate, write_project
+    from mmhooks_lightning.migration.migration import migrate, run_name, write_project
 
     console = Console()
     folder = config.is_dir()
@@ -72,7 +72,7 @@ def command(
                 raise
             console.print(f"left out: {error}", style="yellow", soft_wrap=True, markup=False)
             continue
-        one.name = ".".join(file.relative_to(config).with_suffix("").parts) if folder else file.stem
+        one.name = run_name(".".join(file.relative_to(config).with_suffix("").parts) if folder else file.stem)
         migrations.append(one)
     if not migrations:
         raise ConfigError(f"{config} holds no config that can be migrated")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -56,7 +57,7 @@ class Migration:
         self.plan = plan
         self.style = style
         self.world_size = world_size
-        self.name = name
+        self.name = run_name(name)
         self._trained = nn.Module()  # gets the model when there is one: batches of the evaluation go to its device
         recipe = plan.recipe
         codebase = f"{recipe.name} {recipe.version}".strip()
@@ -199,6 +200,15 @@ class Migration:
             raise ConfigError(
                 f"{what} is of style 'bridge'; what style {self.style!r} makes is in the project: write(folder)"
             )
+
+
+def run_name(name: str) -> str:
+    """Give what a run may be called: the name of a file, and a part of the texts that are written.
+
+    Args:
+        name: what it would be called.
+    """
+    return re.sub(r"[^\w.+-]", "_", name)
 
 
 def migrate(

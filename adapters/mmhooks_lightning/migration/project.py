@@ -72,12 +72,17 @@ def config_text(plan: RunPlan, values: Mapping[str, Any]) -> str:
     """
     origin = Path(plan.source.name).name
     codebase = f", a config of {plan.recipe.package} {plan.recipe.version}" if plan.recipe.package else ""
-    return f'"""Migrated from {_plain(origin)}{codebase}, by mmhooks {__version__}."""\n\n' + write_python(
+    return f'"""Migrated from {quotable(origin)}{codebase}, by mmhooks {__version__}."""\n\n' + write_python(
         {**values, **built_values(plan)}
     )
 
 
-def _plain(name: str) -> str:
+def quotable(name: str) -> str:
+    """Give a name of a file as it may stand in the texts that are written: it must not end them.
+
+    Args:
+        name: the name.
+    """
     return re.sub(r'["\\]|[^\x20-\x7e]', "_", name)
 
 
@@ -130,7 +135,7 @@ def shared_files(plans: Sequence[RunPlan], names: Sequence[str], style: str) -> 
 
 
 def _readme(plans: Sequence[RunPlan], names: Sequence[str], style: str) -> dict[str, str]:
-    origins = [f"`{Path(plan.source.name).name}`" for plan in plans]
+    origins = [f"`{quotable(Path(plan.source.name).name)}`" for plan in plans]
     last = "latest.pth" if style == "bridge" else "last.ckpt"
     return {
         "title": names[0] if len(names) == 1 else f"{len(names)} runs of {plans[0].recipe.name}",

@@ -259,6 +259,17 @@ def test_a_project_is_of_one_code_base(tmp_path: Path) -> None:
         write_project(tmp_path, [one, one])
 
 
+@pytest.mark.parametrize("style", ["bridge", "lightning"])
+def test_the_name_of_a_config_cannot_write_code(style: str, tmp_path: Path) -> None:
+    file = tmp_path / 'a"""; raise SystemExit(1); """\n`$(id)`.py'
+    file.write_text(RUNTIME.format(model="FasterRCNN") + "total_epochs = 3\n")
+    for path in migrate(file, style=style).write(tmp_path / "project"):
+        if path.suffix == ".py":
+            body = ast.parse(path.read_text()).body
+            assert not any(isinstance(node, ast.Raise) for node in body)
+            assert "$(" not in path.name
+
+
 def test_mistakes_say_what_to_write(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"style must be one of bridge.*, not 'bridges'; did you mean 'bridge'"):
         migrate(digits(), style="bridges")

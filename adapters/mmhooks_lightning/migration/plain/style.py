@@ -18,6 +18,7 @@ from mmhooks_lightning.migration.plain.rows import all_rows
 from mmhooks_lightning.migration.plain.schedules import Scheduled, lr_schedule, momentum_schedule
 from mmhooks_lightning.migration.plain.settings import config_values
 from mmhooks_lightning.migration.plain.text import assignments
+from mmhooks_lightning.migration.project import quotable
 from mmhooks_lightning.migration.rows import Row
 
 _LAYER_RULES = {"bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult", "dcn_offset_lr_mult"}
@@ -168,7 +169,7 @@ def kept_checkpoints(plan: RunPlan, epoch_len: int) -> list[int]:
 
 
 def _config_text(plan: RunPlan, config: Mapping[str, Any]) -> str:
-    name = plan.source.name.replace("\\", "/").rpartition("/")[2]
+    name = quotable(plan.source.name.replace("\\", "/").rpartition("/")[2])
     head = f'"""What {name} says, as plain data."""\n\nfrom typing import Any\n\n'
     return head + assignments(dict(config))
 
