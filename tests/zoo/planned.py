@@ -87,7 +87,7 @@ def registered(plan: RunPlan) -> list[tuple[str, int, dict[str, Any]]]:
     recorder = Recorder(plan.by_epoch)
     with (
         mock.patch("mmhooks.runner.registration.build_from_cfg", _unbuilt),
-        mock.patch.object(Registry, "get", lambda self, key: object),  # classes of code bases that are not there
+        mock.patch.object(Registry, "get", return_value=object),  # classes of code bases that are not there
     ):
         recorder.register_training_hooks(**plan.training_hooks)
         for hook in plan.hooks:
