@@ -65,7 +65,8 @@ class EpochBasedRunner(BaseRunner):
         self._announce(workflow, self.max_epochs)
         self._before_run()
         self._sources = data_loaders
-        self.data_loader = data_loaders[min(self._start[0], len(data_loaders) - 1)]
+        if self._due is not None:  # hooks whose turn was to come look at it
+            self.data_loader = data_loaders[min(self._start[0], len(data_loaders) - 1)]
         self._take_up()
         while self._trains_on():
             for loader, mode, rest in self._flows(data_loaders, workflow):

@@ -108,6 +108,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--val", action="store_true")
     parser.add_argument("--interval", type=int)
     parser.add_argument("--uncoupled", action="store_true")
+    parser.add_argument("--async-save", action="store_true")
     parser.add_argument("--signal", nargs=3, metavar=("RANK", "SIGNAL", "ITERATION"))
     options = parser.parse_args(words)
     if "RANK" in os.environ:
@@ -178,7 +179,7 @@ def equip(target: Any, options: Any, by_epoch: bool) -> None:
     target.register_training_hooks(
         {"policy": "CosineAnnealing", "min_lr": 0.001},
         {"type": "OptimizerHook"},
-        {"interval": options.interval or INTERVAL[options.unit], "max_keep_ckpts": 2},
+        {"interval": options.interval or INTERVAL[options.unit], "max_keep_ckpts": 2, "async_save": options.async_save},
         custom_hooks_config=[{"type": "EMAHook", "momentum": 0.1, "priority": "ABOVE_NORMAL"}, Tell(options.pause),
                              {"type": "DistSamplerSeedHook"}],
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Kill training processes at drawn moments, during writes too, and let the next one go on.
 
-After each kill no checkpoint may be broken, and the newest one at most an interval old; in the end the weights, the
-averages and the state of the optimizer are, bit for bit, those of a run that nobody disturbed. Processes are forked,
+After each kill no checkpoint may be broken, and the newest one at most an interval old, or two where files are written
+beside the run; nothing half written stays. In the end the weights, the averages and the state of the optimizer are, bit for bit, those of a run that nobody disturbed. Processes are forked,
 so that a kill costs no start of Python.
 
     python tests/chaos/killing.py --kills 300 --size 100
@@ -25,11 +25,17 @@ import chaos_worker as worker
 
 from mmhooks.checkpoint import read_checkpoint
 
-RUNS = [(driver, unit) for driver in ("native", "lightning") for unit in ("epochs", "iters")]
+Run = tuple[str, str, str]
+RUNS: list[Run] = [
+    (driver, unit, write)
+    for driver in ("native", "lightning")
+    for unit in ("epochs", "iters")
+    for write in ("sync", "async")
+]
 PAUSE = 0.01
 
 
-def begin(driver: str, unit: str, folder: Path, size: int) -> int:
+def begin(driver: str, unit: str, write: str, folder: Path, size: int) -> int:
     """Fork a process that trains; what it says goes to a file."""
     sys.stdout.flush()
     child = os.fork()
@@ -41,6 +47,7 @@ def begin(driver: str, unit: str, folder: Path, size: int) -> int:
             os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
         sys.stdout = os.fdopen(1, "w", closefd=False)
         options = ["--pause", str(PAUSE), "--slow-writes", str(PAUSE), "--size", str(size)]
+        options += ["--async-save"] if write == "async" else []
         worker.main([driver, unit, str(folder), *options])
         code = 0
     except BaseException as error:
@@ -55,12 +62,13 @@ def finished(folder: Path) -> int:
     return int(lines[-1][1]) if lines and len(lines[-1]) == 2 else 0
 
 
-def check_files(folder: Path, unit: str) -> None:
-    """See that no file is broken, and that the newest is not too old."""
+def check_files(folder: Path, unit: str, write: str) -> None:
+    """See that no file is broken, and that the newest is not too old: one may still be written beside the run."""
     interval = worker.INTERVAL[unit] * (worker.BATCHES if unit == "epochs" else 1)
     reached = [read_checkpoint(path)["mmhooks"]["position"]["iters"] for path in folder.glob("*.pth")]
     at = finished(folder)
-    assert max(reached, default=0) >= at // interval * interval, f"at {at}, and the files are of {reached}"
+    due = at // interval - (write == "async")
+    assert max(reached, default=0) >= due * interval, f"at {at}, and the files are of {reached}"
 
 
 def same(one: Any, other: Any) -> bool:
@@ -89,11 +97,11 @@ def campaign(kills: int, seed: int = 0, size: int = 0) -> Counter[str]:
             run = RUNS[number % len(RUNS)]
             folder = Path(place, str(number))
             folder.mkdir()
-            harass(run, folder, wholes[run], draw, counts, size, limit=max(1, kills // len(RUNS) // 4))
+            harass(run, folder, wholes[run], draw, counts, size, limit=max(1, min(8, kills // len(RUNS) // 2)))
     return counts
 
 
-def whole(run: tuple[str, str], place: Path, size: int) -> tuple[Any, float]:
+def whole(run: Run, place: Path, size: int) -> tuple[Any, float]:
     """Train without a disturbance; give the end, and how long it took."""
     folder = place / "-".join(run)
     folder.mkdir()
@@ -104,7 +112,7 @@ def whole(run: tuple[str, str], place: Path, size: int) -> tuple[Any, float]:
 
 
 def harass(
-    run: tuple[str, str], folder: Path, end: tuple[Any, float], draw: random.Random, counts: Counter[str], size: int,
+    run: Run, folder: Path, end: tuple[Any, float], draw: random.Random, counts: Counter[str], size: int,
     limit: int,
 ) -> None:  # fmt: skip
     """Kill the processes of one run up to so many times, then let one come to the end."""
@@ -118,13 +126,11 @@ def harass(
         if status == 0:
             break
         counts["kills"] += 1
-        counts[f"kills of {run[0]} by {run[1]}"] += 1
-        half = list(folder.glob(".*.tmp"))
-        counts["kills during a write"] += bool(half)
-        for path in half:
-            path.unlink()
-        check_files(folder, run[1])
+        counts[f"kills of {run[0]} by {run[1]}, {run[2]}"] += 1
+        counts["kills during a write"] += any(folder.glob(".*.tmp"))
+        check_files(folder, *run[1:])
     assert same(torch.load(folder / "end0.pt"), end[0]), f"{run}: another end"
+    assert not list(folder.glob(".*.tmp")), f"{run}: what a killed process left is still there"
     counts["runs that ended as if nobody had disturbed them"] += 1
 
 

@@ -12,4 +12,4 @@ def test_killed_processes_leave_whole_files_and_their_runs_end_as_one(capsys):
     with capsys.disabled():
         print(dict(counts))
     assert counts["kills"] >= 20
-    assert all(counts[f"kills of {driver} by {unit}"] for driver, unit in RUNS)
+    assert all(counts[f"kills of {driver} by {unit}, {write}"] for driver, unit, write in RUNS)

@@ -161,6 +161,7 @@ OTHERS: dict[str, Change] = {
         {"type": "ProfilerHook", "by_epoch": False, "profile_iters": 2, "activities": ["cpu"]}
     ),
     "SyncBuffersHook": _hooks({"type": "SyncBuffersHook"}),
+    "PreemptHook": _hooks({"type": "PreemptHook", "priority": "LOWEST"}),
     "CheckInvalidLossHook": _hooks({"type": "CheckInvalidLossHook", "interval": 2}),
     "CheckInvalidLossHook, a loss that is no number": {
         "train": {"shuffle": True, "poison": 3},

@@ -282,7 +282,7 @@ def _content(path: str, folder: Path) -> dict[str, Any]:
     content = torch.load(path, weights_only=False)  # a run's own file; a safe load takes five times as long
     meta = _without({**content.pop("meta"), "time": ""}, folder)
     state = content.pop("state_dict")
-    rest = {key: text(value) for key, value in content.items() if key not in LIGHTNING_KEYS}
+    rest = _without({key: value for key, value in content.items() if key not in LIGHTNING_KEYS}, folder)
     return {"meta": meta, "names": list(state), "weights": text(state), **rest}
 
 
