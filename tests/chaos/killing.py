@@ -2,7 +2,7 @@
 
 After each kill no checkpoint may be broken, and the newest one at most an interval old, or two where files are written
 beside the run; what a killed writer left goes with the next file. In the end the weights, the averages and the state of
-the optimizer are, bit for bit, those of a run that nobody disturbed. Processes are forked, so that a kill costs no start
+the optimizer are, bit for bit, those of a run that nobody disturbed. Processes are forked: a kill costs no start
 of Python.
 
     python tests/chaos/killing.py --kills 300 --size 100
