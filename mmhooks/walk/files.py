@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mmhooks.dispatch import find_method
@@ -30,13 +31,23 @@ def walk_files(runner: Walking, run: Run, epoch_len: int) -> Files:
         if isinstance(hook, CheckpointHook):
             hook.remove_all = runner.forget_all  # type: ignore[method-assign]
         else:
-            hook._remove_previous = runner.forget  # type: ignore[assignment, method-assign]
+            hook._remove_previous = _forgetting(runner, hook)  # type: ignore[method-assign]
     walk = _Walk(runner, hooks)
     walk.call("before_run")
     for span in spans(run, epoch_len):
         walk.train(span, run.by_epoch)
     runner.point = "after_run"
     return Files(runner.events, walk.steps)
+
+
+def _forgetting(runner: Walking, hook: KeepsBest) -> Callable[[Any, str | None], None]:
+    """Give what notes that the former best file is deleted, unless the new one has its name."""
+
+    def forget(_: Any, previous: str | None) -> None:
+        if previous != hook.best_ckpt_path:
+            runner.forget(runner, previous)
+
+    return forget
 
 
 class _Walk:

@@ -14,6 +14,7 @@ from mmhooks.config import Config
 from mmhooks.examples import digits
 from mmhooks.plan import plan_run
 from mmhooks_lightning.migration import plain
+from mmhooks_lightning.migration.plain.settings import config_values
 from tests.lightning.migration.projects import planned, run, written
 from tests.lightning.migration.test_plain_schedules import recorded
 
@@ -168,7 +169,7 @@ def test_the_averages_are_those_of_the_hook(tmp_path, ema):
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
-        callbacks=[names["EMA"](**plain.config_values(plan)["ema"])],
+        callbacks=[names["EMA"](**config_values(plan)["ema"])],
         default_root_dir=tmp_path,
     )
     trainer.fit(Lit(ours), loader)
