@@ -31,7 +31,7 @@ def walk_files(runner: Walking, run: Run, epoch_len: int) -> Files:
         if isinstance(hook, CheckpointHook):
             hook.remove_all = runner.forget_all  # type: ignore[method-assign]
         else:
-            hook._remove_previous = _forgetting(runner, hook)  # type: ignore[method-assign]
+            hook._remove_previous = _forgetting(runner, hook)  # type: ignore[assignment, method-assign]
     walk = _Walk(runner, hooks)
     walk.call("before_run")
     for span in spans(run, epoch_len):
