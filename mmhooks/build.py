@@ -30,8 +30,8 @@ from mmhooks.loaders import build_loader
 from mmhooks.log import get_logger
 from mmhooks.plan import RunPlan, plan_run
 from mmhooks.process import prepare_process
-from mmhooks.recipes import OWN, RECIPES, Recipe, find_recipe
-from mmhooks.recipes.find import model_type
+from mmhooks.recipes import OWN, Recipe, find_recipe
+from mmhooks.recipes.find import model_type, recipe_of_model
 from mmhooks.registry import HOOKS, MODELS, arguments_of, build_from_cfg
 from mmhooks.runner.base import Optimizers, Workflow
 from mmhooks.runner.registration import HookRegistration
@@ -213,7 +213,7 @@ def _codebase(source: Source, codebase: str | Recipe | None) -> Recipe:
     kind = model_type(source)
     if kind is None or kind in MODELS:
         return OWN
-    return next((recipe for recipe in RECIPES.values() if kind in recipe.model_types), OWN)
+    return recipe_of_model(kind) or OWN
 
 
 def _further_hooks(

@@ -91,13 +91,6 @@ class RunPlan:
         assert length is not None
         return length
 
-    @property
-    def hook_configs(self) -> list[tuple[str, Any]]:
-        """All hooks in the order of their registration, each with the key that asks for it."""
-        several = {"log_config", "custom_hooks_config"}
-        named: list[tuple[str, Any]] = [(key, one) for key, one in self.training_hooks.items() if key not in several]
-        return named + [(hook.key, hook.config) for hook in self.hooks]
-
 
 def plan_run(cfg: Config | Mapping[str, Any], codebase: str | Recipe | None = None, *, world_size: int = 1) -> RunPlan:
     """Plan the run that a config describes, as its code base would read it.

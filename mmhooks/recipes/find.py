@@ -37,9 +37,9 @@ def find_recipe(source: Source, codebase: str | None = None) -> Recipe:
         scope, _, name = kind.rpartition(".")
         if scope:
             return _named(scope)
-        for recipe in RECIPES.values():
-            if name in recipe.model_types:
-                return recipe
+        known = recipe_of_model(name)
+        if known is not None:
+            return known
     if source.values.get("custom_imports") is not None:
         return OWN
     found = f"its model is a {kind!r}" if kind is not None else "it has no model.type"
@@ -55,6 +55,11 @@ def model_type(source: Source) -> str | None:
     model: Any = source.values.get("model")
     kind = model.get("type") if isinstance(model, dict) else None
     return kind if isinstance(kind, str) else None
+
+
+def recipe_of_model(kind: str) -> Recipe | None:
+    """Give the recipe of the code base that has a model of this type, if there is one."""
+    return next((recipe for recipe in RECIPES.values() if kind in recipe.model_types), None)
 
 
 def _named(name: str) -> Recipe:

@@ -107,8 +107,6 @@ def _fate(key: str, recipe: Recipe, text: str) -> KeyFate:
         return KeyFate(key, Fate.RUN)
     if key == "model" or (recipe.builders is not None and key in recipe.builders.model_arguments):
         return KeyFate(key, Fate.BUILD)
-    if key in recipe.elsewhere:
-        return KeyFate(key, Fate.BUILD, recipe.elsewhere[key])
     if _is_used(key, text):
         return KeyFate(key, Fate.HELPER)
     owner = "the run" if recipe.package is None else f"{recipe.package} {recipe.version}"

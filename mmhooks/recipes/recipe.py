@@ -100,7 +100,6 @@ class Recipe:
         loader_keys: keys of the config that are arguments of the train loader, by the argument.
         skips_optimizer_hook: a key that, when true, leaves the optimizer hook out: train_step steps.
         command_line: keys that the command line sets, whatever the config says.
-        elsewhere: keys that something else than training reads, with what that is.
         unread: keys that are known and read by nothing, with the reason.
         meta: attributes of the train data set that go into a checkpoint's ``meta``.
     """
@@ -123,6 +122,5 @@ class Recipe:
     loader_keys: Mapping[str, str] = field(default_factory=dict)
     skips_optimizer_hook: str | None = None
     command_line: frozenset[str] = frozenset()
-    elsewhere: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
     meta: tuple[str, ...] = ()
