@@ -6,25 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mmhooks.report.page import render
-
-
-@dataclass(frozen=True)
-class Call:
-    """A hook at a point.
-
-    Attributes:
-        point: the name of the point.
-        hook: the class of the hook.
-        priority: its priority, ``"VERY_HIGH"`` or a number as text.
-        every: how often it does something there, ``"every 50 iterations"``.
-        key: what asks for it, ``"lr_config"``; empty where nobody says.
-    """
-
-    point: str
-    hook: str
-    priority: str
-    every: str
-    key: str = ""
+from mmhooks.walk import Act
 
 
 @dataclass(frozen=True)
@@ -38,7 +20,7 @@ class Lane:
     """
 
     point: str
-    calls: Sequence[Call] = ()
+    calls: Sequence[Act] = ()
     note: str = ""
 
 
@@ -57,7 +39,7 @@ class Loop:
     reached: bool = True
 
 
-def lanes(calls: Sequence[Call], *, by_epoch: bool = True) -> list[Lane | Loop]:
+def lanes(calls: Sequence[Act], *, by_epoch: bool = True) -> list[Lane | Loop]:
     """Put calls where they happen in a run, from ``before_run`` to ``after_run``.
 
     Validation as a part of the run is there when a hook acts in it. Calls at points that the run never reaches are
@@ -68,7 +50,7 @@ def lanes(calls: Sequence[Call], *, by_epoch: bool = True) -> list[Lane | Loop]:
         by_epoch: whether the run counts epochs. An iteration-based one has ``before_epoch`` and ``after_epoch``
             once a run instead.
     """
-    by_point: dict[str, list[Call]] = {}
+    by_point: dict[str, list[Act]] = {}
     for call in calls:
         by_point.setdefault(call.point, []).append(call)
 
@@ -95,7 +77,7 @@ def lanes(calls: Sequence[Call], *, by_epoch: bool = True) -> list[Lane | Loop]:
     return [run[0], *middle, run[1], *([Loop("never reached in this run", others, reached=False)] if others else [])]
 
 
-def timeline(calls: Sequence[Call], *, by_epoch: bool = True, label: str = "Hooks of a run") -> str:
+def timeline(calls: Sequence[Act], *, by_epoch: bool = True, label: str = "Hooks of a run") -> str:
     """Draw who acts where in a run.
 
     Args:
@@ -110,6 +92,6 @@ def timeline(calls: Sequence[Call], *, by_epoch: bool = True, label: str = "Hook
         HTML whose style comes with `mmhooks.report.page`; all text in it is escaped.
 
     Example:
-        >>> html = timeline([Call("before_run", "EMAHook", "NORMAL", "once", "custom_hooks[0]")])
+        >>> html = timeline([Act("before_run", "EMAHook", "NORMAL", "once", "custom_hooks[0]")])
     """
     return render("timeline.html", parts=lanes(calls, by_epoch=by_epoch), label=label)

@@ -44,7 +44,7 @@ class Act:
     hook: str
     priority: str
     every: str
-    key: str
+    key: str = ""
 
 
 def acts(plan: RunPlan) -> list[Act]:

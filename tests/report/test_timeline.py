@@ -3,7 +3,8 @@
 import re
 
 from mmhooks.hook import POINTS
-from mmhooks.report.timeline import Call, Lane, Loop, lanes, timeline
+from mmhooks.report.timeline import Lane, Loop, lanes, timeline
+from mmhooks.walk import Act
 
 
 def outline(parts):
@@ -11,7 +12,7 @@ def outline(parts):
 
 
 def calls(*points):
-    return [Call(point, f"Hook{index}", "NORMAL", "once") for point in points for index in range(2)]
+    return [Act(point, f"Hook{index}", "NORMAL", "once") for point in points for index in range(2)]
 
 
 def test_an_epoch_based_run():
@@ -38,14 +39,14 @@ def test_an_iteration_based_run_has_its_epoch_points_once_and_no_others():
 
 
 def test_calls_keep_their_order():
-    given = [Call("after_run", name, "LOW", "once") for name in ("Second", "First")]
+    given = [Act("after_run", name, "LOW", "once") for name in ("Second", "First")]
     last = lanes(given)[-1]
     assert isinstance(last, Lane)
     assert list(last.calls) == given
 
 
 def test_the_picture_has_each_call_once_and_escapes_it():
-    html = timeline([*calls(*POINTS), Call("before_run", "<script>", "7", "a & b", "custom_hooks[0]")])
+    html = timeline([*calls(*POINTS), Act("before_run", "<script>", "7", "a & b", "custom_hooks[0]")])
     assert html.count('<li class="call">') == 2 * len(POINTS) + 1
     assert "&lt;script&gt;" in html
     assert "<script>" not in html

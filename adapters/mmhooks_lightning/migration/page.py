@@ -7,8 +7,8 @@ from markupsafe import Markup
 from mmhooks.report.extra import has
 from mmhooks.report.page import render
 from mmhooks.report.plots import caption, curves_svg
-from mmhooks.report.timeline import Call, timeline
-from mmhooks_lightning.migration.rows import Act, Report
+from mmhooks.report.timeline import timeline
+from mmhooks_lightning.migration.rows import Report
 from mmhooks_lightning.migration.summary import BADGES, SIDES, agrees, conclusion, counts, panels, summary, unwalked
 
 
@@ -42,7 +42,7 @@ def page(report: Report) -> str:
         plots=_plots(report),
         captions=[caption(panel, SIDES) for panel in panels(report)],
         apart=any(len(panel.after) and panel.before != panel.after for panel in panels(report)),
-        timeline=Markup(timeline(_calls(report.acts), by_epoch=report.by_epoch)),
+        timeline=Markup(timeline(report.acts, by_epoch=report.by_epoch)),
     )
 
 
@@ -54,7 +54,3 @@ def _plots(report: Report) -> dict[str, Markup]:
     title = f"Schedules of {report.config}"
     widths = {"wide": 1080, "narrow": 380}
     return {name: Markup(curves_svg(shown, title=title, sides=SIDES, width=width)) for name, width in widths.items()}
-
-
-def _calls(acts: list[Act]) -> list[Call]:
-    return [Call(act.point, act.hook, act.priority, act.every, act.key) for act in acts]
