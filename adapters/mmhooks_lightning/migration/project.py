@@ -49,7 +49,7 @@ def rendered(template: str, **values: Any) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.PackageLoader(__package__),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -57,7 +57,6 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    return environment
 
 
 def config_text(plan: RunPlan, values: Mapping[str, Any]) -> str:

@@ -10,15 +10,13 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from mmhooks.errors import ConfigError
 from mmhooks.plan import RunPlan
 from mmhooks_lightning.migration.plain.rows import all_rows
 from mmhooks_lightning.migration.plain.schedules import Scheduled, lr_schedule, momentum_schedule
 from mmhooks_lightning.migration.plain.settings import config_values
 from mmhooks_lightning.migration.plain.text import assignments
-from mmhooks_lightning.migration.project import quotable
+from mmhooks_lightning.migration.project import quotable, rendered
 from mmhooks_lightning.migration.rows import Row
 
 _LAYER_RULES = {"bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult", "dcn_offset_lr_mult"}
@@ -241,16 +239,4 @@ def _view(plans: Sequence[RunPlan], configs: Sequence[dict[str, Any]]) -> dict[s
 
 
 def _rendered(name: str, view: Mapping[str, Any]) -> str:
-    return _environment().get_template(f"{name}.jinja").render(view).strip("\n") + "\n"
-
-
-@functools.cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("mmhooks_lightning.migration", "templates/lightning"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
+    return rendered(f"lightning/{name}.jinja", **view).strip("\n") + "\n"
