@@ -16,6 +16,7 @@ from mmhooks import EMAHook, EpochBasedRunner, EvalHook, Hook, IterBasedRunner
 from mmhooks.checkpoint import read_checkpoint
 from mmhooks.distributed import set_random_seed
 from mmhooks_lightning import HookCallback, HookedModule
+from tests.lightning.cuts import Cut, SaveAndCut
 
 QUIET = logging.getLogger("quiet exact")
 QUIET.propagate = False
@@ -81,23 +82,6 @@ LOADERS = {
     "stateful": lambda dataset: stateful(dataset, batch_size=8, shuffle=True),
     "workers": lambda dataset: DataLoader(dataset, 8, shuffle=True, num_workers=2),
 }
-
-
-class Cut(Exception):
-    pass
-
-
-class SaveAndCut(Hook):
-    """Saves at a point of an iteration, and ends the process, so to speak."""
-
-    def __init__(self, point, at):
-        self.at = at
-        setattr(self, point, self.cut)
-
-    def cut(self, runner):
-        if runner.iter >= self.at:
-            runner.save_checkpoint(runner.work_dir, "cut.pth", create_symlink=False)
-            raise Cut
 
 
 class Drawing(Hook):

@@ -23,6 +23,7 @@ from mmhooks import (
 from mmhooks.checkpoint import load_checkpoint, read_checkpoint, write_checkpoint
 from mmhooks.hook import POINTS
 from mmhooks_lightning import HookCallback, HookedModule
+from tests.lightning.cuts import Cut, SaveAndCut
 
 QUIET = logging.getLogger("quiet")
 QUIET.propagate = False
@@ -71,23 +72,6 @@ def scores(model, loader):
     model.eval()
     with torch.no_grad():
         return [model(x).float().softmax(1)[torch.arange(len(y)), y].mean() for x, y in loader]
-
-
-class Cut(Exception):
-    pass
-
-
-class SaveAndCut(Hook):
-    """Saves at a point of an iteration, and ends the process, so to speak."""
-
-    def __init__(self, point, at):
-        self.at = at
-        setattr(self, point, self.cut)
-
-    def cut(self, runner):
-        if runner.iter >= self.at:
-            runner.save_checkpoint(runner.work_dir, "cut.pth", create_symlink=False)
-            raise Cut
 
 
 class Trace(Hook):
