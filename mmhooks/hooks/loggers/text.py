@@ -122,9 +122,8 @@ class TextLoggerHook(LoggerHook):
             head += f"lr: {line['lr']:.3e}, "
         self.time_sec_tot += line["time"] * self.interval
         if runner.max_iters is not None:
-            a_second = self.time_sec_tot / max(
-                runner.iter - self.start_iter + 1, 1
-            )  # 0 of one that a resume catches up
+            # a resume may call this for the iteration before its first
+            a_second = self.time_sec_tot / max(runner.iter - self.start_iter + 1, 1)
             left = int(a_second * (runner.max_iters - runner.iter - 1))
             head += f"eta: {datetime.timedelta(seconds=left)}, "
         for name in ("time", "data_time"):
