@@ -16,6 +16,7 @@ from mmhooks import EMAHook, EpochBasedRunner, EvalHook, Hook, IterBasedRunner
 from mmhooks.checkpoint import read_checkpoint
 from mmhooks.distributed import set_random_seed
 from mmhooks_lightning import HookCallback, HookedModule
+from tests.ending_loader import Loader
 from tests.lightning.cuts import Cut, SaveAndCut
 
 QUIET = logging.getLogger("quiet exact")
@@ -80,7 +81,7 @@ LOADERS = {
         dataset, 8, sampler=WeightedRandomSampler([1.0 + i % 3 for i in range(len(dataset))], len(dataset))
     ),
     "stateful": lambda dataset: stateful(dataset, batch_size=8, shuffle=True),
-    "workers": lambda dataset: DataLoader(dataset, 8, shuffle=True, num_workers=2),
+    "workers": lambda dataset: Loader(dataset, 8, shuffle=True, num_workers=2),
 }
 
 
@@ -163,6 +164,9 @@ def leg(driver, folder, by_epoch, loader="shuffled", cut=None, file=None, way="c
                                 enable_checkpointing=False, enable_progress_bar=False,
                                 enable_model_summary=False)  # fmt: skip
             trainer.fit(HookedModule(model, sgd), *loaders, ckpt_path=file if way == "ckpt_path" else None)
+    for one in loaders:
+        if isinstance(one, Loader):
+            one.end()
     return {
         "weights": model.state_dict(),
         "optimizer": sgd.state_dict(),

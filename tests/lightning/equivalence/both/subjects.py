@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from containers import DataContainer
+from ending_loader import Loader
 from torch import nn
-from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, IterableDataset, RandomSampler
+from torch.utils.data import BatchSampler, Dataset, DistributedSampler, IterableDataset, RandomSampler
 
 from mmhooks import auto_fp16
 
@@ -197,26 +197,6 @@ class Fewer(Batches):
 
 
 BATCHES: dict[str, type[Batches]] = {one.__name__.lower(): one for one in (Batches, Contained, Fewer)}
-
-
-class Loader(DataLoader[Any]):
-    """Ends its workers when a run is over.
-
-    A runner, its hooks and its loaders refer to each other, and of an iterator that the garbage collector finds in
-    such a circle PyTorch waits 5 s for each worker.
-    """
-
-    def __iter__(self) -> Any:
-        iterator = super().__iter__()
-        if self.num_workers:
-            self.iterators = [*getattr(self, "iterators", ()), weakref.ref(iterator)]
-        return iterator
-
-    def end(self) -> None:
-        for reference in getattr(self, "iterators", ()):
-            iterator = reference()
-            if iterator is not None:
-                iterator._shutdown_workers()
 
 
 def loader(
