@@ -39,13 +39,15 @@ PAUSE = 0.01
 def begin(driver: str, unit: str, write: str, folder: Path, size: int) -> int:
     """Fork a process that trains; what it says goes to a file."""
     sys.stdout.flush()
+    for name in ("said", "errors"):
+        (folder / name).write_bytes(b"")  # here: a child may be killed before it does anything
     child = os.fork()
     if child:
         return child
     code = 1
     try:
         for stream, name in ((1, "said"), (2, "errors")):
-            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_APPEND), stream)
         sys.stdout = os.fdopen(1, "w", closefd=False)
         options = ["--pause", str(PAUSE), "--slow-writes", str(PAUSE), "--size", str(size)]
         options += ["--async-save"] if write == "async" else []
