@@ -121,6 +121,7 @@ class DistEvalHook(EvalHook):
         if found is not None:
             score, key, rule = found
             self._init_rule(rule, key)
+            runner.gather_ranks()
             self._keep(runner, score)
 
     def _do_evaluate(self, runner: BaseRunner) -> None:

@@ -60,6 +60,12 @@ def test_every_rank_knows_the_best_and_rank_0_writes_it(ranks, way):
     assert one["files"] == []
 
 
+@pytest.mark.parametrize("way", ["memory", "rank 0 judges"])
+def test_the_best_file_holds_the_random_numbers_of_every_rank(seen, way):
+    folder = seen[1] / {"memory": "memory", "rank 0 judges": "zero"}[way] / "0"
+    assert len(torch.load(folder / "best_acc_epoch_2.pth")["mmhooks"]["ranks"]) == 2
+
+
 def test_a_native_runner_saves_without_the_other_ranks(ranks):
     assert ranks("agreed") == [{"value": None}, {"value": "of rank 1"}]
 

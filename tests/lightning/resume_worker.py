@@ -56,7 +56,9 @@ class SaveAndCut(Hook):
             raise Cut
 
 
-def leg(driver: str, folder: str, rank: int, at: int | None = None, file: str | None = None) -> dict[str, Any]:
+def leg(
+    driver: str, folder: str, rank: int, at: int | None = None, file: str | None = None, async_save: bool = False
+) -> dict[str, Any]:
     """Train until the end, or until a cut."""
     model = Net()
     sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -68,7 +70,7 @@ def leg(driver: str, folder: str, rank: int, at: int | None = None, file: str | 
         target = HookCallback(work_dir=folder, logger=QUIET)
     target.register_training_hooks({"policy": "step", "step": [1, 2]}, ACCUMULATE)
     target.register_hook(EMAHook(momentum=0.1), "ABOVE_NORMAL")
-    target.register_hook(CheckpointHook(interval=1, max_keep_ckpts=1))
+    target.register_hook(CheckpointHook(interval=1, max_keep_ckpts=1, async_save=async_save))
     if at is not None:
         target.register_hook(SaveAndCut(at), "LOWEST")
     try:
@@ -103,6 +105,10 @@ def main(rank: int) -> None:
         for driver, at in zip(order, (3, 9, None), strict=True):
             seen[folder] = leg(driver, folder, rank, at, file)
             file = f"{folder}/cut.pth"
+    for driver in ("native", "lightning"):
+        leg(driver, f"{driver}, async", rank, 12, async_save=True)
+        torch.distributed.barrier()  # rank 0 has waited for its file when the run was over
+        seen[f"{driver}, async"] = leg(driver, f"{driver}, async", rank, file=f"{driver}, async/latest.pth")
     torch.save(seen, f"seen{rank}.pt")
 
 
