@@ -1,6 +1,7 @@
 """Real processes that get real signals: they save, exit as such processes do, and the next one ends as if nothing had
 happened."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import mmhooks
 from mmhooks import ConfigError, Preempted, PreemptHook
 from mmhooks.checkpoint import read_checkpoint
 
@@ -21,6 +23,7 @@ sys.path[:0] = [str(HERE.parent), str(WORKER.parent)]
 import chaos_worker as worker  # noqa: E402
 from processes import run_ranks  # noqa: E402
 
+CONFIG = Path(mmhooks.__file__).parent / "examples" / "digits" / "configs" / "digits_cnn.py"
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -194,3 +197,38 @@ def test_two_ranks_stop_after_the_same_iteration(tmp_path, driver, words):
     run_ranks(folders, WORKER, other, "epochs", tmp_path / "cut", *words, timeout=300)
     for rank in (0,) if words else (0, 1):  # uncoupled ones have weights of their own, and the file is rank 0's
         same(torch.load(tmp_path / "cut" / f"end{rank}.pt"), torch.load(tmp_path / "whole" / f"end{rank}.pt"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("driver", ["native", "lightning"])
+@pytest.mark.parametrize(("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_torchrun_hands_a_signal_on(tmp_path, driver, number, group):
+    """Ctrl-C reaches torchrun and both ranks, which get it from torchrun too; a scheduler tells torchrun alone."""
+    options = ["--launcher", "pytorch", "--driver", driver, "--work-dir", tmp_path, "--seed", 1, "--cfg-options"]
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", 2, "-m", "mmhooks", "train", CONFIG, *options]
+    command += ["runner.max_epochs=4000", "log_config.interval=5"]
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, *map(str, command)], env=ENV, stdout=said, stderr=said, start_new_session=True
+        )
+        try:
+            wait_for_lines(process, tmp_path, 30)
+            os.killpg(process.pid, number) if group else process.send_signal(number)
+            assert process.wait(timeout=120) == 1  # torchrun's own way to end; it tells what the ranks ended with
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    content = read_checkpoint(tmp_path / "preempted.pth")["mmhooks"]
+    assert content["position"]["iters"] > 30
+    assert len(content["ranks"]) == 2
+
+
+def wait_for_lines(process, folder, count):
+    """Wait until the log of a run has so many lines."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        assert process.poll() is None, (folder / "said").read_text()
+        if any(path.read_text().count("\n") > count for path in folder.glob("*.log.json")):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the run has not begun")
