@@ -119,12 +119,12 @@ def _combined(places, each_first=False):
         known.add(place[0])
 
 
-@pytest.mark.parametrize(("deed", "point", "at", "kind"), _combined(DEEDS, each_first=True))
+@pytest.mark.parametrize(("deed", "point", "at", "kind"), list(_combined(DEEDS, each_first=True)))
 def test_a_deed(deed, point, at, kind):
     check(_case(kind, deed, point, at))
 
 
-@pytest.mark.parametrize(("point", "at", "kind"), _combined(STOPS))
+@pytest.mark.parametrize(("point", "at", "kind"), list(_combined(STOPS)))
 def test_a_stop(point, at, kind):
     accumulating = {"type": "GradientCumulativeOptimizerHook", "cumulative_iters": 3, "grad_clip": CLIP}
     check(_case(kind, "stops", point, at, training={"optimizer_config": accumulating}))
