@@ -11,8 +11,8 @@ export OMP_NUM_THREADS ?= 1
 demo: $(READY)            ## one config, both drivers, the numbers side by side
 	$(RUN) -m mmhooks demo
 
-test: $(READY)            ## the test suite
-	$(RUN) -m pytest -m "not slow and not gpu"
+test: $(READY)            ## the test suite, on every core, file by file
+	$(RUN) -m pytest -n logical --dist loadfile -m "not slow and not gpu"
 
 lint: $(READY)
 	$(RUN) -m ruff check .
