@@ -87,11 +87,20 @@ class ServiceLoggerHook(LoggerHook):
             raise ConfigError(f"{name}'s hyper_parameters must be True, False or a dict, not {hyper_parameters!r}")
         self.hyper_parameters = hyper_parameters
         self.system_metrics = check_flag(name, "system_metrics", system_metrics)
+        self.check_installed()
+        self._forget()
+
+    def check_installed(self) -> None:
+        """Check that the package is there, without importing it.
+
+        Raises:
+            ConfigError: it is not; the message names the extra.
+        """
         if not _is_installed(self.package):
             raise ConfigError(
-                f'{name} needs {self.package}, which is not installed: pip install "mmhooks[{self.extra}]"'
+                f"{type(self).__name__} needs {self.package}, which is not installed: "
+                f'pip install "mmhooks[{self.extra}]"'
             )
-        self._forget()
 
     def _forget(self) -> None:
         self.client: Any = None
