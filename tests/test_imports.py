@@ -3,7 +3,8 @@ import sys
 
 HEAVY = (
     "lightning", "pytorch_lightning", "matplotlib", "sklearn", "torchmetrics", "typer", "rich", "pandas",
-    "tensorboard", "mlflow", "wandb", "mmcv", "torchvision", "mmhooks_lightning", "mmhooks.cli",
+    "tensorboard", "mlflow", "wandb", "neptune", "dvclive", "clearml", "PIL", "mmcv", "torchvision",
+    "mmhooks_lightning", "mmhooks.cli",
 )  # fmt: skip
 
 
