@@ -129,6 +129,11 @@ def faults(notebook: NotebookNode) -> list[str]:
     return found
 
 
+def linked(text: str) -> list[str]:
+    """List the files that a text in Markdown links or names, from here: ``[01](01.ipynb)``, ```docs/x.md```."""
+    return re.findall(r"\]\(([^):]+)\)", text) + [f"../{name}" for name in re.findall(r"`(docs/[\w.]+)`", text)]
+
+
 def words(notebook: NotebookNode) -> list[str]:
     """Give what the outputs say, without their numbers: those may differ from one processor to another."""
     said = [(kind, _NUMBER.sub("#", text)) for _, kind, text in texts(notebook)]
