@@ -77,6 +77,7 @@ def execute(source: NotebookNode, folder: Path) -> NotebookNode:
         km=manager,
         timeout=CELL_LIMIT_S,
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(place)}},
     )
     client.execute(cleanup_kc=True, env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"})
@@ -96,7 +97,8 @@ def texts(notebook: NotebookNode) -> Iterator[tuple[int, str, str]]:
             elif output.output_type == "error":
                 yield number, "error", f"{output.ename}: {output.evalue}"
             else:
-                yield from ((number, kind, data) for kind, data in output.data.items() if kind.startswith("text/"))
+                # sorted, as they are in a file
+                yield from ((number, kind, output.data[kind]) for kind in sorted(output.data) if kind[:5] == "text/")
 
 
 def pictures(notebook: NotebookNode) -> list[str]:

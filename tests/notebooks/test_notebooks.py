@@ -102,7 +102,9 @@ def test_an_error_in_a_cell_is_an_error(tool, tmp_path):
 
 def test_outputs_are_written_and_found_old(tool, tmp_path):
     path = tmp_path / "one.ipynb"
-    nbformat.write(notebook_of(PLOT, PLOT, "print('of 12 images')"), path)
+    shown = "from IPython.display import Markdown\nMarkdown('**text**')"
+    parts = "import sys\nsys.stdout.write('of 12 ')\nsys.stdout.flush()\nprint('images')"
+    nbformat.write(notebook_of(PLOT, PLOT, parts, shown), path)
     assert tool.run(path, write=True) == []
     written = tool.read(path)
     assert len(tool.pictures(written)) == 2
