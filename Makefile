@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # tiny models: more threads would only wait for each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types bench equivalence golden oracle mmcv mmcls zoo hostile chaos wheel clean
+.PHONY: demo test lint types notebooks bench equivalence golden oracle mmcv mmcls zoo hostile chaos wheel clean
 
 demo: $(READY)            ## one config, both drivers, the numbers side by side
 	$(RUN) -m mmhooks demo
@@ -20,6 +20,9 @@ lint: $(READY)
 
 types: $(READY)
 	$(RUN) -m mypy --strict mmhooks adapters/mmhooks_lightning
+
+notebooks: $(READY)       ## all notebooks from a clean state; WRITE=--write puts their outputs into the files
+	$(RUN) notebooks/run.py $(WRITE)
 
 bench: $(READY)           ## ratios against peers: one table, and benchmarks/results/bench.json
 	$(RUN) -m benchmarks

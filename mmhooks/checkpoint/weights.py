@@ -157,6 +157,7 @@ def load_state_dict(
     state_dict: Mapping[str, Any],
     strict: bool = False,
     logger: logging.Logger | None = None,
+    tell_unexpected: bool = True,
 ) -> dict[str, Any]:
     """Load weights into a model, telling what did not fit.
 
@@ -165,6 +166,8 @@ def load_state_dict(
         state_dict: tensors by name.
         strict: refuse a state that does not fit exactly. Otherwise what fits is loaded.
         logger: hears of what was left out; the logger ``mmhooks`` by default.
+        tell_unexpected: it hears of tensors that the model has no place for, too; False where the caller may yet find
+            a place for them. A strict load refuses them in any case.
 
     Returns:
         The tensors that the model has no place for, by name.
@@ -189,7 +192,7 @@ def load_state_dict(
     unexpected = [key for key in fit.unexpected if key not in own]  # MMCV's files name buffers that do not persist
     missing = [key for key in fit.missing if "num_batches_tracked" not in key]  # as files before torch 0.4.1 do
     complaints = [
-        *([f"not in the model: {', '.join(unexpected)}"] if unexpected else []),
+        *([f"not in the model: {', '.join(unexpected)}"] if unexpected and (strict or tell_unexpected) else []),
         *([f"not in the file: {', '.join(missing)}"] if missing else []),
         *fit.errors,
     ]

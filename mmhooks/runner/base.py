@@ -156,6 +156,7 @@ class BaseRunner(Checkpointing):
         self.iter: int = 0
         self.inner_iter: int = 0
         self._unclaimed: dict[str, torch.Tensor] = {}
+        self._untold: list[str] = []
         self._hook_states: dict[str, list[Any]] = {}
         self._on_leave: list[Callable[[], object]] = []
 
@@ -264,6 +265,7 @@ class BaseRunner(Checkpointing):
         self.call_table.rebuild()  # methods may have been set on hooks since they were registered
         self.call_hook("before_run")
         self._give_hook_states()  # of a file that a hook has just resumed
+        self._tell_unclaimed()
         foreign.settle(self)  # what hooks have registered meanwhile
         self.call_table.rebuild()  # a hook may have become another one: by what it was told, or learnt of the runner
 

@@ -62,6 +62,7 @@ class Checkpointing(ExactResume):
     _epoch: int
     _iter: int
     _unclaimed: dict[str, torch.Tensor]
+    _untold: list[str]
     _hook_states: dict[str, list[Any]]
     writes_files: bool
     #: The file that the run goes on from, if any: a local one by its real path.
@@ -303,8 +304,10 @@ class Checkpointing(ExactResume):
         check_exact(exact, checkpoint)
         # of MMCV's own files, what the model has no place for is lost there, so here too
         self._unclaimed = {}
-        unclaimed = load_state_dict(self.model, revised(content["state_dict"], self.model), logger=self.logger)
+        weights = revised(content["state_dict"], self.model)
+        unclaimed = load_state_dict(self.model, weights, logger=self.logger, tell_unexpected=not exact)
         self._unclaimed = {**self._unclaimed, **unclaimed} if exact else {}
+        self._untold = [*unclaimed] if exact else []
         self.epoch, self.iter = epoch, iteration
         if not self._go_on_from(exact):
             self.iter = self._rescaled(self.iter, exact, meta)
@@ -411,6 +414,14 @@ class Checkpointing(ExactResume):
             key: the name in the file.
         """
         return self._unclaimed.pop(key, None)
+
+    def _tell_unclaimed(self) -> None:
+        """Tell of what neither the model nor a hook had a place for, once the hooks have taken theirs."""
+        left, self._untold = [key for key in self._untold if key in self._unclaimed], []
+        if left:
+            self.logger.warning(
+                "the weights do not fit the model exactly; neither it nor a hook has a place for: %s", ", ".join(left)
+            )
 
     def _give_hook_states(self) -> None:
         for name, states in self._hook_states.items():

@@ -391,6 +391,23 @@ def test_a_file_without_optimizers_says_so(make_runner, saved, tmp_path, caplog)
     assert "bare.pth holds no state of an optimizer: it begins anew" in caplog.text
 
 
+def test_weights_for_which_a_hook_has_a_place_are_not_called_misfits(make_runner, batches, tmp_path, caplog):
+    equip(make_runner(max_epochs=2)).run([batches], TRAIN)
+    caplog.clear()
+    again = equip(make_runner(max_epochs=3))
+    again.resume(tmp_path / "work" / "epoch_2.pth")
+    again.run([batches], TRAIN)
+    assert "do not fit" not in caplog.text
+
+    without = equip(make_runner(max_epochs=4), ema=False)
+    without.resume(tmp_path / "work" / "epoch_3.pth")
+    assert "do not fit" not in caplog.text  # a hook may still be registered
+    without.run([batches], TRAIN)
+    told = [record.getMessage() for record in caplog.records if "do not fit" in record.message]
+    assert len(told) == 1
+    assert "neither it nor a hook has a place for: ema_first_weight" in told[0]
+
+
 def test_messages_follow_a_folder_that_was_moved(make_runner, batches, tmp_path):
     runner = make_runner(max_epochs=3, meta={})
     equip(runner, ema=False).run([batches], TRAIN)
