@@ -17,6 +17,7 @@ from mmhooks import __version__
 from mmhooks.cli.checkpoint import checkpoint
 from mmhooks.cli.demo import demo
 from mmhooks.cli.inspect import inspect
+from mmhooks.cli.logs import TakesCsv, logs
 from mmhooks.cli.lr import lr
 from mmhooks.cli.test import evaluate
 from mmhooks.cli.train import train
@@ -121,6 +122,7 @@ app.command(cls=_ManyOptions)(train)
 app.command("test", cls=_ManyOptions)(evaluate)
 app.command(cls=_ManyOptions)(inspect)
 app.command(cls=_ManyOptions)(lr)
+app.command(cls=TakesCsv)(logs)
 app.add_typer(checkpoint, name="checkpoint")
 
 
