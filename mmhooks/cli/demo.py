@@ -16,13 +16,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-import mmhooks.examples.digits
+import mmhooks
 from mmhooks.cli.progress import ProgressBarHook
 from mmhooks.cli.train import execute
 from mmhooks.config import Config
 from mmhooks.errors import ConfigError
 
-CONFIG = Path(mmhooks.examples.digits.__file__).parent / "configs" / "digits_cnn.py"
+CONFIG = Path(mmhooks.__file__).parent / "examples" / "digits" / "configs" / "digits_cnn.py"
 DRIVERS = ("native", "lightning")
 GOOD_ACCURACY = 0.95
 _WRITTEN = ("*.pth", "*.log.json", "*.log")  # what a demo leaves, so what the next one may take away
@@ -41,7 +41,12 @@ def demo(
     work_dir: Annotated[Path, typer.Option(help="Folder with a folder for each driver.")] = Path("work_dirs/digits"),
     seed: Annotated[int | None, typer.Option(help="In place of the config's seed.")] = None,
 ) -> None:
-    """Train a small network on handwritten digits under both drivers, and compare."""
+    """Train a small network on handwritten digits under both drivers, and compare.
+
+    Examples:
+        mmhooks demo
+        mmhooks demo --work-dir /tmp/digits --seed 1
+    """
     for package in ("lightning", "sklearn"):
         if importlib.util.find_spec(package) is None:
             raise ConfigError(f'the demo needs {package}, which is not installed: pip install "mmhooks[demo]"')

@@ -13,31 +13,35 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmhooks.cli.train import Codebase, read
+from mmhooks.cli.train import read
+from mmhooks.cli.values import CfgOptions, Codebase, ConfigFile
 
 #: Iterations of an epoch, where nobody says how many there are.
 _EPOCH_LEN = 1000
 
-Options = Annotated[
-    list[str] | None,
-    typer.Option("--set", "--cfg-options", metavar="KEY=VALUE ...", help="Values to lay over the config."),
-]
-
 
 def inspect(
-    config: Annotated[Path, typer.Argument(help="A config of MMCV 1.x.")],
+    config: ConfigFile,
     codebase: Codebase = None,
     epoch_len: Annotated[
         int | None,
-        typer.Option("--epoch-len", min=1, help=f"Train iterations an epoch, in each process. [default: {_EPOCH_LEN}]"),
+        typer.Option(
+            "--epoch-len", min=1, help="Train iterations an epoch, in each process.", show_default=f"{_EPOCH_LEN}"
+        ),
     ] = None,
     world_size: Annotated[int, typer.Option("--world-size", min=1, help="The number of processes.")] = 1,
-    options: Options = None,
+    options: CfgOptions = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the same as JSON; see mmhooks.walk.overview for its keys.")
     ] = False,
 ) -> None:
-    """Show what a config does: which hooks act when, the schedule, the files. Nothing is built or imported."""
+    """Show what a config does: which hooks act when, the schedule, the files. Nothing is built or imported.
+
+    Examples:
+        mmhooks inspect config.py
+        mmhooks inspect config.py --epoch-len 7330 --world-size 8
+        mmhooks inspect config.py --set runner.max_epochs=24 --json
+    """
     from mmhooks.plan import plan_run
     from mmhooks.walk.overview import overview
 

@@ -12,16 +12,17 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from typer.core import TyperCommand
 
-from mmhooks.errors import ConfigError
+from mmhooks.cli.command import Command
+from mmhooks.cli.lr import Picture
+from mmhooks.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from mmhooks.report.log_compare import KeyDifference
     from mmhooks.report.logs import Log
 
 
-class TakesCsv(TyperCommand):
+class TakesCsv(Command):
     """Lets ``--csv`` go without a file, which must be one that ends in .csv: a log is never taken for it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
@@ -34,19 +35,28 @@ class TakesCsv(TyperCommand):
         return super().parse_args(ctx, rewritten)
 
 
+def _there(values: list[Path]) -> list[Path]:
+    for path in values:
+        if not path.exists():
+            near = nearest(path.name, [one.name for one in path.parent.iterdir()]) if path.parent.is_dir() else ""
+            raise typer.BadParameter(f"there is no folder and no file {path}{near}")
+    return values
+
+
 def logs(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="WORK_DIR...", help="Folders of runs, or .log.json files; MMCV's, too.")
+        list[Path],
+        typer.Argument(
+            metavar="WORK_DIR...", callback=_there, help="Folders of runs, or .log.json files; MMCV's, too."
+        ),
     ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write a picture: .png, .svg or .pdf.")
-    ] = None,
+    output: Picture = None,
     keys: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="What to show: loss,acc or 'loss*'. [default: loss, lr, evaluations]"),
+        typer.Option(metavar="NAMES", help="What to show: loss,acc or 'loss*'.", show_default="loss, lr, evaluations"),
     ] = None,
     as_csv: Annotated[
-        str | None, typer.Option("--csv", metavar="[FILE]", help="Write all values as CSV. [default FILE: stdout]")
+        str | None, typer.Option("--csv", metavar="[FILE]", help="Write all values as CSV, without FILE to stdout.")
     ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Compare the values of two runs; exit with 1 if they differ.")
@@ -54,10 +64,20 @@ def logs(
     rtol: Annotated[float, typer.Option(min=0, help="With --compare: the relative difference that is allowed.")] = 0.0,
     atol: Annotated[float, typer.Option(min=0, help="With --compare: what is allowed besides.")] = 0.0,
     epoch_len: Annotated[
-        int | None, typer.Option("--epoch-len", min=1, help="Train iterations an epoch. [default: told by the logs]")
+        int | None,
+        typer.Option("--epoch-len", min=1, help="Train iterations an epoch.", show_default="told by the logs"),
     ] = None,
 ) -> None:
-    """Show loss, lr and metrics of runs. Files of one folder are one run that was resumed."""
+    """Show loss, lr and metrics of runs from their .log.json files, those of MMCV included.
+
+    The files of one folder are one run that was resumed: where a later one begins, the earlier ones end.
+
+    Examples:
+        mmhooks logs work_dirs/a                       # a table, and curves in the terminal
+        mmhooks logs work_dirs/a work_dirs/b -o curves.png --keys 'loss*,acc'
+        mmhooks logs work_dirs/a --csv a.csv
+        mmhooks logs work_dirs/a work_dirs/b --compare --rtol 1e-4
+    """
     from mmhooks.report.log_charts import chosen_keys
     from mmhooks.report.logs import read_log
 
@@ -190,11 +210,13 @@ def _compare(read: Sequence[Log], names: Sequence[str], rtol: float, atol: float
 
 def _difference(key: KeyDifference) -> Iterator[str]:
     """Say how a key differs."""
-    from mmhooks.report.log_compare import place_of
+    from mmhooks.report.log_compare import difference_of, place_of
 
     assert key.first is not None
     one, other = ("nothing" if value is None else repr(value) for value in key.values)
     yield f"{key.key}: {key.count:,} of {key.compared:,} differ"
-    yield f"  first at {place_of(key.first[0])}: {one} and {other}"
+    apart = difference_of(*key.values)
+    by = f", {apart:.3g} apart" if apart < float("inf") else ""
+    yield f"  first at {place_of(key.first[0])}: {one} and {other}{by}"
     if key.largest_at is not None and key.largest_at is not key.first and key.largest < float("inf"):
         yield f"  at most {key.largest:.3g} apart, at {place_of(key.largest_at[0])}"

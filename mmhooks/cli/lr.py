@@ -9,49 +9,82 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from mmhooks.cli.inspect import Options
-from mmhooks.cli.train import Codebase, read
+from mmhooks.cli.train import read
+from mmhooks.cli.values import CfgOptions, Codebase, ConfigFile, check_file
+from mmhooks.config.files import READERS
 from mmhooks.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmhooks.report.schedule import Schedule
 
-Output = Annotated[
+_SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def _picture(value: Path | None) -> Path | None:
+    if value is not None and value.suffix.lower() not in _SUFFIXES:
+        hint = f"{value} is a folder: write {value / 'curves.png'}" if value.is_dir() else f"write {value.stem}.png"
+        raise typer.BadParameter(f"a picture must end in {', '.join(_SUFFIXES)}, not {value.name!r}: {hint}")
+    return value
+
+
+def _other(value: Path | None) -> Path | None:
+    if value is not None:
+        check_file(value, "config", READERS)
+    return value
+
+
+Picture = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write a picture: .png, .svg or .pdf. [default: here]"),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        callback=_picture,
+        help="Write a picture: .png, .svg or .pdf.",
+        show_default="drawn in the terminal",
+    ),
 ]
 
 
 def lr(
-    config: Annotated[Path, typer.Argument(help="A config of MMCV 1.x.")],
-    output: Output = None,
+    config: ConfigFile,
+    output: Picture = None,
     epoch_len: Annotated[
         int | None,
-        typer.Option("--epoch-len", min=1, help="Train iterations an epoch, in each process. [default: 1000]"),
+        typer.Option("--epoch-len", min=1, help="Train iterations an epoch, in each process.", show_default="1000"),
     ] = None,
     momentum: Annotated[bool, typer.Option("--momentum", help="Show the momentum, too.")] = False,
     compare: Annotated[
         Path | None,
         typer.Option(
-            "--compare", metavar="OTHER", help="Lay another config's schedule over it, and say where they part."
+            "--compare",
+            metavar="OTHER",
+            callback=_other,
+            help="Lay another config's schedule over it, and say where they part.",
         ),
     ] = None,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="With --compare: exit with 1 where the schedules differ.")
     ] = False,
     log: Annotated[
-        bool | None, typer.Option("--log/--linear", help="The axis of the rates. [default: what shows more]")
+        bool | None, typer.Option("--log/--linear", help="The axis of the rates.", show_default="what shows more")
     ] = None,
     imports: Annotated[
         bool, typer.Option("--imports", help="Import the code base and custom_imports: their policies need it.")
     ] = False,
     codebase: Codebase = None,
     world_size: Annotated[int, typer.Option("--world-size", min=1, help="The number of processes.")] = 1,
-    options: Options = None,
+    options: CfgOptions = None,
 ) -> None:
-    """Plot the learning rate of a config over its run. The numbers are the hooks' own; nothing is trained.
+    """Plot the learning rate of a config over its run: the numbers are the hooks' own, and nothing is trained.
 
-    Without -o the plot is drawn in the terminal.
+    Param groups are those that paramwise_cfg names; whether the model has them is not known here.
+
+    Examples:
+        mmhooks lr config.py                           # in the terminal
+        mmhooks lr config.py -o lr.png --epoch-len 7330 --momentum
+        mmhooks lr config.py --set lr_config.step=[16,22] runner.max_epochs=24
+        mmhooks lr config.py --compare other.py        # where they part, and by how much
     """
     from mmhooks.plan import plan_run
     from mmhooks.report.figures import check_suffix, write_figure

@@ -8,15 +8,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from mmhooks.hook import Hook
 from mmhooks.log import FORMAT
-from mmhooks.runner import BaseRunner
+
+if TYPE_CHECKING:
+    from mmhooks.runner import BaseRunner
 
 
 class ProgressBarHook(Hook):
@@ -109,6 +110,8 @@ def logging_to(console: Console | None = None, file: Path | None = None) -> Iter
     """
     handlers: list[logging.Handler] = []
     if console is not None and console.is_terminal:
+        from rich.logging import RichHandler
+
         handlers.append(RichHandler(console=console, show_path=False))
     elif console is not None:
         handlers.append(_formatted(logging.StreamHandler(sys.stdout)))

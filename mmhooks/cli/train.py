@@ -12,27 +12,13 @@ import typer
 from rich.console import Console
 
 from mmhooks.cli.progress import ProgressBarHook, logging_to
+from mmhooks.cli.values import CfgOptions, Codebase, ConfigFile, Driver, check_checkpoint
 from mmhooks.config import Config, parse_option
-from mmhooks.distributed import get_dist_info, launched
 from mmhooks.errors import ConfigError
-from mmhooks.hooks import PreemptHook
 
 if TYPE_CHECKING:
     from mmhooks.build import RunSpec
     from mmhooks.runner import BaseRunner
-
-CfgOptions = Annotated[
-    list[str] | None,
-    typer.Option("--cfg-options", metavar="KEY=VALUE ...", help="Values to lay over the config."),
-]
-Codebase = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Whose config it is: mmdet, mmseg, mmcls, mmpose, mmcv for your own code, or package.module:RECIPE. "
-        "[default: told by the type of the model]",
-    ),
-]
 
 
 class Launcher(StrEnum):
@@ -45,11 +31,13 @@ class Launcher(StrEnum):
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="An MMCV-style config file.")],
-    driver: Annotated[str, typer.Option(help="What runs the loop: native or lightning.")] = "native",
+    config: ConfigFile,
+    driver: Driver = "native",
     work_dir: Annotated[
         str | None,  # a Path would turn s3://bucket into s3:/bucket, a folder
-        typer.Option(metavar="PATH", help="Folder of checkpoints and logs. [default: work_dirs/<name of the config>]"),
+        typer.Option(
+            metavar="PATH", help="Folder of checkpoints and logs.", show_default="work_dirs/<name of the config>"
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="In place of the config's seed.")] = None,
     diff_seed: Annotated[bool, typer.Option("--diff-seed", help="Add the rank of a process to its seed.")] = False,
@@ -62,8 +50,15 @@ def train(
     local_rank: Annotated[
         int | None, typer.Option("--local-rank", "--local_rank", hidden=True, help="LOCAL_RANK, from old launchers.")
     ] = None,
-    load_from: Annotated[str | None, typer.Option(help="Take the weights of a checkpoint to begin with.")] = None,
-    resume_from: Annotated[str | None, typer.Option(help="Go on from a checkpoint.")] = None,
+    load_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHECKPOINT", callback=check_checkpoint, help="Take the weights of a checkpoint to begin with."
+        ),
+    ] = None,
+    resume_from: Annotated[
+        str | None, typer.Option(metavar="CHECKPOINT", callback=check_checkpoint, help="Go on from a checkpoint.")
+    ] = None,
     auto_resume: Annotated[
         bool, typer.Option("--auto-resume", help="Go on from the newest whole checkpoint in the work_dir, if any.")
     ] = False,
@@ -73,11 +68,20 @@ def train(
     """Train what a config describes.
 
     SIGTERM and Ctrl-C end the run after the iteration, with a checkpoint from which --auto-resume goes on.
+
+    Examples:
+        mmhooks train config.py
+        mmhooks train config.py --driver lightning --work-dir work_dirs/first
+        mmhooks train config.py --cfg-options optimizer.lr=0.01 data.samples_per_gpu=32
+        mmhooks train config.py --auto-resume                 # go on where the last run ended
+        torchrun --nproc-per-node 8 -m mmhooks train config.py --launcher pytorch
     """
     if resume_from is not None and auto_resume:
         raise typer.BadParameter("give --resume-from or --auto-resume, not both")
     from mmhooks.build import build_run
+    from mmhooks.distributed import get_dist_info, launched
     from mmhooks.drivers import find_driver
+    from mmhooks.hooks import PreemptHook
 
     drive = find_driver(driver)  # first: a driver that is not there should cost no building
     cfg = read(config, cfg_options)
@@ -121,6 +125,8 @@ def read(config: Path, cfg_options: list[str] | None) -> Config:
 
 def execute(spec: RunSpec, drive: Callable[[RunSpec], BaseRunner], bar: ProgressBarHook) -> BaseRunner:
     """Run with a progress bar, and with a log file beside the checkpoints, which rank 0 writes."""
+    from mmhooks.distributed import get_dist_info
+
     spec.hooks.append((bar, "LOWEST"))
     file = None if spec.work_dir is None or get_dist_info()[0] != 0 else Path(spec.work_dir) / f"{spec.timestamp}.log"
     try:

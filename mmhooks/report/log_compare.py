@@ -122,7 +122,7 @@ def _numbered(log: Log) -> dict[Hashable, Entry]:
 
 def _note(key: KeyDifference, pair: tuple[Entry, Entry], values: tuple[Any, Any], rtol: float, atol: float) -> None:
     key.compared += 1
-    apart = _apart(*values)
+    apart = difference_of(*values)
     allowed = atol + rtol * abs(values[1]) if is_number(values[1]) and math.isfinite(values[1]) else 0.0
     if apart <= allowed:
         return
@@ -133,7 +133,8 @@ def _note(key: KeyDifference, pair: tuple[Entry, Entry], values: tuple[Any, Any]
     key.count += 1
 
 
-def _apart(one: Any, other: Any) -> float:
+def difference_of(one: Any, other: Any) -> float:
+    """Give how far two values are apart: 0 for equal ones, infinity where no number tells it."""
     if is_number(one) and is_number(other):
         if one == other or (math.isnan(one) and math.isnan(other)):
             return 0.0
