@@ -46,9 +46,7 @@ def _there(values: list[Path]) -> list[Path]:
 def logs(
     paths: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="WORK_DIR...", callback=_there, help="Folders of runs, or .log.json files; MMCV's, too."
-        ),
+        typer.Argument(metavar="WORK_DIR", callback=_there, help="Folders of runs, or .log.json files; MMCV's, too."),
     ],
     output: Picture = None,
     keys: Annotated[
@@ -73,7 +71,7 @@ def logs(
     The files of one folder are one run that was resumed: where a later one begins, the earlier ones end.
 
     Examples:
-        mmhooks logs work_dirs/a                       # a table, and curves in the terminal
+        mmhooks logs work_dirs/a                       # a table, and curves
         mmhooks logs work_dirs/a work_dirs/b -o curves.png --keys 'loss*,acc'
         mmhooks logs work_dirs/a --csv a.csv
         mmhooks logs work_dirs/a work_dirs/b --compare --rtol 1e-4

@@ -84,7 +84,7 @@ def lr(
         mmhooks lr config.py                           # in the terminal
         mmhooks lr config.py -o lr.png --epoch-len 7330 --momentum
         mmhooks lr config.py --set lr_config.step=[16,22] runner.max_epochs=24
-        mmhooks lr config.py --compare other.py        # where they part, and by how much
+        mmhooks lr config.py --compare other.py        # where they part
     """
     from mmhooks.plan import plan_run
     from mmhooks.report.figures import check_suffix, write_figure

@@ -109,6 +109,8 @@ def curves_svg(
 ) -> str:
     """Draw curves below each other, each with both sides: a thick pale line, and a thin strong one on top.
 
+    Where no curve has both sides, nothing has to be told apart, and there is no legend.
+
     The text stays text, the colours follow the reader's light or dark mode, and the same curves give the same bytes.
 
     Args:
@@ -160,6 +162,8 @@ def _figure(panels: Sequence[Panel], sides: tuple[str, str], width: int) -> Figu
     for panel, axis in zip(panels, axes, strict=True):
         _draw(panel, axis, sides, width)
     axes[-1].set_xlabel("iteration", color=COLOURS["ink"][0])
+    if not any(len(panel.before) and len(panel.after) for panel in panels):
+        return figure
     handles, labels = axes[0].get_legend_handles_labels()
     legend: dict[str, Any] = {"ncols": len(handles), "frameon": False, "labelcolor": COLOURS["ink"][0]}
     figure.legend(handles, labels, loc="outside upper left", **legend)
