@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -58,7 +59,11 @@ class Command(_Shown, TyperCommand):
         if not ctx.resilient_parsing:
             for option in _MANY:
                 args = repeat_option(args, option)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = _plain(error.message)
+            raise
 
 
 class Group(_Shown, TyperGroup):
@@ -155,6 +160,14 @@ def repeat_option(args: Sequence[str], option: str) -> list[str]:
             rewritten.append(word)
             more = False
     return rewritten
+
+
+def _plain(message: str) -> str:
+    """Take the words of a library off a message, and name what is near a word that is none of several."""
+    message = message.removeprefix("Value error, ")
+    if found := re.fullmatch(r"'(.*)' is not one of ('.*')\.?", message):
+        return message.rstrip(".") + nearest(found[1], re.findall(r"'([^']*)'", found[2]))
+    return message
 
 
 def _is_users(error: Exception) -> bool:

@@ -54,13 +54,13 @@ def _near(path: Path, suffixes: tuple[str, ...]) -> str:
     missing = path
     while not missing.parent.is_dir() and missing.parent != missing:
         missing = missing.parent
-    last = missing == path
+    rest = path.relative_to(missing)
     try:
-        there = list(missing.parent.iterdir())
+        there = [one / rest for one in missing.parent.iterdir()]
     except OSError:
         return ""
-    names = [one.name for one in there if (not suffixes or one.suffix in suffixes if last else one.is_dir())]
-    return nearest(missing.name, names) or ("" if last else f": there is no folder {missing}")
+    files = [str(one) for one in there if one.is_file() and (not suffixes or one.suffix in suffixes)]
+    return nearest(str(path), files) or ("" if missing == path else f": there is no folder {missing}")
 
 
 def _config(value: Path) -> Path:
