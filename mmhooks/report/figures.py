@@ -209,7 +209,7 @@ def _dress(chart: Chart, axis: Axes, wide: bool) -> None:
     axis.tick_params(colors=_INK, labelsize=9)
     axis.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    if chart.log:
+    if axis.get_yscale() == "log":
         low, high = axis.get_ylim()
         few = (1.0,) if high > 1e4 * low else (1.0, 2.0, 5.0)
         axis.yaxis.set_major_locator(LogLocator(subs=few, numticks=20))

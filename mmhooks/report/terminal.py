@@ -98,7 +98,7 @@ def _y_labels(low: float, high: float, height: int, log: bool) -> list[str]:
     """Write round numbers beside the lines where they are."""
     labels = [""] * height
     for value in _log_ticks(low, high, height) if log else _ticks(low, high, height // 2):
-        part = np.log(value / low) / np.log(high / low) if log else (value - low) / (high - low)
+        part = (np.log(value) - np.log(low)) / (np.log(high) - np.log(low)) if log else (value - low) / (high - low)
         row = height - 1 - round(float(part) * (height - 1))
         labels[row] = labels[row] or scientific(value)
     return labels
