@@ -113,7 +113,7 @@ def test_groups_that_a_constructor_makes_are_told(config):
         (["-o", "lr.gif"], "a picture must end in .png, .svg, .pdf, not 'lr.gif': write lr.png"),
         (["--exit-code"], "--exit-code needs --compare OTHER"),
         (["--compare", "absent.py"], "there is no config absent.py"),
-        (["--epoch-len", "0"], "0 is not in the range"),
+        (["--epoch-len", "0"], "should be greater than or equal to 1"),
         (["--codebase", "mmdt"], "did you mean 'mmdet'"),
     ],
 )
