@@ -157,7 +157,11 @@ def _extremes(x: Any, y: Any) -> list[str]:
     if not finite.any():
         return [*cells, "-", "-", "-", "-"]
     low, high = int(np.argmin(np.where(finite, y, np.inf))), int(np.argmax(np.where(finite, y, -np.inf)))
-    return [*cells, f"{y[low]:.5g}", f"{x[low]:,.6g}", f"{y[high]:.5g}", f"{x[high]:,.6g}"]
+    return [*cells, f"{y[low]:.5g}", _place(x[low]), f"{y[high]:.5g}", _place(x[high])]
+
+
+def _place(at: float) -> str:
+    return f"{at:,.0f}" if at >= 1000 else f"{at:.4g}"
 
 
 def _write_csv(file: str, read: Sequence[Log], names: Sequence[str], keys: Sequence[str]) -> None:

@@ -118,7 +118,7 @@ def write_figure(file: Path, rows: Sequence[Sequence[Chart]], *, title: str, not
 def _figure(rows: Sequence[Sequence[Chart]], title: str, notes: Sequence[str]) -> Figure:
     from matplotlib.figure import Figure
 
-    lines = [line for note in notes for line in textwrap.wrap(note, 128) or [""]]
+    lines = [line for note in notes for line in textwrap.wrap(note, 136) or [""]]
     shared = _shared_legend([chart for row in rows for chart in row])
     top = 0.5 + 0.19 * len(lines) + (0.3 if shared else 0)
     height = top + _ROW * len(rows)
@@ -162,6 +162,8 @@ def _draw(chart: Chart, axis: Axes, *, wide: bool, legend: bool) -> None:
         look = dict(_LOOKS[curve.look])
         if "marker" in look and len(curve.x) > 60:
             look.pop("marker")
+        if len(curve.x) > 400 and curve.look == "points":  # thin, so that noisy ones do not hide each other
+            look |= {"linewidth": 0.9, "alpha": 0.85}
         colour = PALETTE[curve.colour % len(PALETTE)]
         axis.plot(curve.x, curve.y, color=colour, label=clean(curve.name), **look)
     _limit(chart, axis)

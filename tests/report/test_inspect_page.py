@@ -23,7 +23,7 @@ CONFIG = {
     "lr_config": {"policy": "step", "warmup": "linear", "warmup_iters": 500, "warmup_ratio": 0.001, "step": [8, 11]},
     "checkpoint_config": {"interval": 1},
     "log_config": {"interval": 50, "hooks": [{"type": "TextLoggerHook"}]},
-    "custom_hooks": [{"type": "<img src=//evil.test/hook>"}, {"type": "EMAHook", "priority": "HIGH"}],
+    "custom_hooks": [{"type": HOSTILE}, {"type": "EMAHook", "priority": "HIGH"}],
     "runner": {"type": "EpochBasedRunner", "max_epochs": 12},
     "workflow": [("train", 1), ("val", 1)],
     HOSTILE: 1,
