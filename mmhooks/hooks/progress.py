@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -70,8 +70,9 @@ class ProgressBarHook(Hook):
             return
         self._screen = screen
         runner.on_leave(screen.close)
-        screen.begin(Line(self.title, runner.max_iters, runner.iter, start=runner.iter), loggers=_above(runner.logger))
+        screen.lines.append(Line(self.title, runner.max_iters, runner.iter, start=runner.iter))
         self._describe(screen, runner)
+        screen.start()
 
     def before_val_epoch(self, runner: BaseRunner) -> None:
         """Begin a bar for the val epoch."""
@@ -138,7 +139,7 @@ def show_tests(console: Console | None = None, title: str = "test") -> Iterator[
         return
     try:
         screen.title = title
-        screen.start(_above(logging.getLogger("mmhooks")))
+        screen.start()
         yield
     finally:
         screen.close()
@@ -270,22 +271,19 @@ class Screen:
         console = RichConsole() if console is None else console
         return cls(console, interval) if console.is_terminal and not console.is_dumb_terminal else None
 
-    def start(self, streams: Iterable[logging.StreamHandler[Any]] = ()) -> None:
-        """Begin to draw.
-
-        Args:
-            streams: handlers that write to the terminal themselves; they write above the lines meanwhile.
-        """
+    def start(self) -> None:
+        """Begin to draw. Handlers of loggers that write to the terminal themselves write above the lines meanwhile."""
         from rich.errors import LiveError
 
+        handlers = list(_of_the_terminal())
         try:
             self._live.start()
         except LiveError:  # another one draws already
             return
         self._started = True
         self._undo.callback(self._live.stop)
-        for handler in streams:
-            before = handler.setStream(sys.stderr if handler.stream is sys.__stderr__ else sys.stdout)
+        for handler, stream in handlers:
+            before = handler.setStream(getattr(sys, stream))
             if before is not None:
                 self._undo.callback(handler.setStream, before)
         self._undo.enter_context(followed_by(self.follow))
@@ -298,10 +296,8 @@ class Screen:
             self._started = False
             self._undo.close()
 
-    def begin(self, line: Line, loggers: Iterable[logging.StreamHandler[Any]] = ()) -> None:
+    def begin(self, line: Line) -> None:
         """Add a line, below the others."""
-        if not self.lines:
-            self.start(loggers)
         self.lines.append(line)
         self.draw()
 
@@ -329,9 +325,8 @@ class Screen:
 
     def follow(self, loader: Any) -> Iterator[Any]:
         """Hand the batches of a loader on, with a line for it."""
-        self.lines.append(Line(self.title, _length(loader)))
-        self.draw()
-        own = self.lines[-1]
+        own = Line(self.title, _length(loader))
+        self.begin(own)
         try:
             for number, batch in enumerate(loader):
                 if self.advance(number) or number == 0:
@@ -377,14 +372,11 @@ def _fitting(words: list[str], width: int) -> str:
     return tail
 
 
-def _above(logger: logging.Logger) -> list[logging.StreamHandler[Any]]:
-    """List the handlers of a logger that write to the terminal."""
-    found: list[logging.StreamHandler[Any]] = []
-    place: logging.Logger | None = logger
-    while place is not None:
-        for handler in place.handlers:
-            stream = getattr(handler, "stream", None)
-            if isinstance(handler, logging.StreamHandler) and stream in (sys.stdout, sys.stderr):
-                found.append(handler)
-        place = place.parent if place.propagate else None
-    return found
+def _of_the_terminal() -> Iterator[tuple[logging.StreamHandler[Any], str]]:
+    """List the handlers of all loggers that write to the terminal, each with the name of its stream in ``sys``."""
+    loggers = [logging.getLogger(), *logging.root.manager.loggerDict.values()]
+    for logger in loggers:
+        for handler in logger.handlers if isinstance(logger, logging.Logger) else ():
+            for name in ("stdout", "stderr"):
+                if isinstance(handler, logging.StreamHandler) and handler.stream is getattr(sys, name):
+                    yield handler, name
