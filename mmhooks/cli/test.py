@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from mmhooks.cli.progress import logging_to
 from mmhooks.cli.train import read
-from mmhooks.cli.values import CfgOptions, CheckpointFile, ConfigFile
+from mmhooks.cli.values import CfgOptions, CheckpointFile, ConfigFile, Quiet
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,6 +22,7 @@ def evaluate(
     config: ConfigFile,
     checkpoint: CheckpointFile,
     cfg_options: CfgOptions = None,
+    quiet: Quiet = False,
 ) -> None:
     """Evaluate a checkpoint over the config's data.test, or data.val without one.
 
@@ -30,9 +32,10 @@ def evaluate(
     """
     from mmhooks.build import model_and_evaluation
     from mmhooks.checkpoint import read_checkpoint
+    from mmhooks.hooks import show_tests
 
     console = Console()
-    with logging_to(console):
+    with logging_to(console, quiet=quiet), nullcontext() if quiet else show_tests(console):
         model, evaluation = model_and_evaluation(read(config, cfg_options))
         logger = logging.getLogger("mmhooks")
         load_weights(model, read_checkpoint(checkpoint)["state_dict"], logger)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from mmhooks.cli.progress import ProgressBarHook, logging_to
-from mmhooks.cli.values import CfgOptions, Codebase, ConfigFile, Driver, check_checkpoint
+from mmhooks.cli.progress import logging_to
+from mmhooks.cli.values import CfgOptions, Codebase, ConfigFile, Driver, Quiet, check_checkpoint
 from mmhooks.config import Config, parse_option
 from mmhooks.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmhooks.build import RunSpec
+    from mmhooks.hooks import ProgressBarHook
     from mmhooks.runner import BaseRunner
 
 
@@ -64,6 +65,7 @@ def train(
     ] = False,
     codebase: Codebase = None,
     cfg_options: CfgOptions = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train what a config describes.
 
@@ -81,7 +83,7 @@ def train(
     from mmhooks.build import build_run
     from mmhooks.distributed import get_dist_info, launched
     from mmhooks.drivers import find_driver
-    from mmhooks.hooks import PreemptHook
+    from mmhooks.hooks import PreemptHook, ProgressBarHook
 
     drive = find_driver(driver)  # first: a driver that is not there should cost no building
     cfg = read(config, cfg_options)
@@ -91,7 +93,7 @@ def train(
         work_dir = str(Path("work_dirs") / config.stem)
     with launched(launcher, **_dist_params(cfg)):
         console = Console(quiet=get_dist_info()[0] != 0)
-        with logging_to(console):
+        with logging_to(console, quiet=quiet):
             spec = build_run(
                 cfg,
                 codebase=codebase,
@@ -104,7 +106,9 @@ def train(
                 auto_resume=auto_resume,
             )
             spec.hooks.append((PreemptHook(), "LOWEST"))
-            runner = execute(spec, drive, ProgressBarHook(console, driver))
+            runner = execute(spec, drive, None if quiet else ProgressBarHook(driver, console=console))
+        if quiet:
+            return
         length = f"{runner.epoch} epochs" if spec.by_epoch else f"{runner.iter} iterations"
         console.print(f"Trained for {length}; checkpoints and logs are in {runner.work_dir}", soft_wrap=True)
 
@@ -123,14 +127,12 @@ def read(config: Path, cfg_options: list[str] | None) -> Config:
     return cfg
 
 
-def execute(spec: RunSpec, drive: Callable[[RunSpec], BaseRunner], bar: ProgressBarHook) -> BaseRunner:
+def execute(spec: RunSpec, drive: Callable[[RunSpec], BaseRunner], bar: ProgressBarHook | None = None) -> BaseRunner:
     """Run with a progress bar, and with a log file beside the checkpoints, which rank 0 writes."""
     from mmhooks.distributed import get_dist_info
 
-    spec.hooks.append((bar, "LOWEST"))
+    if bar is not None:
+        spec.hooks.append((bar, "LOWEST"))
     file = None if spec.work_dir is None or get_dist_info()[0] != 0 else Path(spec.work_dir) / f"{spec.timestamp}.log"
-    try:
-        with logging_to(file=file):
-            return drive(spec)
-    finally:
-        bar.close()
+    with logging_to(file=file):
+        return drive(spec)

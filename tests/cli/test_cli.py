@@ -13,11 +13,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import mmhooks
-from mmhooks import ConfigError, EpochBasedRunner
+from mmhooks import ConfigError
 from mmhooks.checkpoint import read_checkpoint, write_checkpoint
 from mmhooks.cli import app, repeat_option
 from mmhooks.cli.demo import CONFIG, read_log
-from mmhooks.cli.progress import ProgressBarHook, logging_to
+from mmhooks.cli.progress import logging_to
 
 pytest.importorskip("sklearn")
 
@@ -368,43 +368,10 @@ def test_the_script_without_a_config_trains(tmp_path):
     assert [line["accuracy"] > 0.5 for line in lines(tmp_path / "w") if "accuracy" in line] == [True]
 
 
-# the bar ------------------------------------------------------------------------------------------------------
+# log lines ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_the_bar_draws_on_a_terminal_alone(make_runner, batches, terminal):
-    screen = io.StringIO()
-    console = Console(file=screen, force_terminal=terminal, width=120)
-    runner = make_runner(EpochBasedRunner, max_epochs=2)
-    runner.register_training_hooks(lr_config=None, optimizer_config={})
-    runner.register_hook(ProgressBarHook(console, "native", interval=0), priority="LOWEST")
-    with logging_to(console):
-        runner.run([batches], [("train", 1)])
-    assert ("epoch 2/2" in screen.getvalue()) == terminal
-    assert ("8/8" in screen.getvalue()) == terminal
-    assert ("Start running" in screen.getvalue()) == terminal  # log lines share the bar's console
-
-
-def test_the_bar_reads_the_loss_at_a_refresh_alone(make_runner, batches):
-    class Loss:
-        reads = 0
-
-        def __float__(self):
-            Loss.reads += 1
-            return 1.0
-
-    class Model(type(make_runner().model)):
-        def train_step(self, data, optimizer, **kwargs):
-            return {"loss": Loss()}
-
-    runner = make_runner(EpochBasedRunner, model=Model(), max_epochs=50)
-    console = Console(file=io.StringIO(), force_terminal=True)
-    runner.register_hook(ProgressBarHook(console, interval=3600), priority="LOWEST")
-    runner.run([batches], [("train", 1)])
-    assert 1 <= Loss.reads <= 2  # the first (if the clock says so) and the last iteration of 200
-
-
-def test_an_error_leaves_the_terminal_and_the_logger_as_they_were(make_runner):
+def test_an_error_leaves_the_logger_as_it_was():
     logger = logging.getLogger("mmhooks")
     before = list(logger.handlers), logger.level
     with pytest.raises(ConfigError), logging_to(Console(file=io.StringIO())):
