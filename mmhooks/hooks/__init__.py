@@ -21,6 +21,7 @@ from mmhooks.hooks.memory import EmptyCacheHook
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook, OptimizerHook
 from mmhooks.hooks.preempt import Preempted, PreemptHook
 from mmhooks.hooks.profiler import ProfilerHook
+from mmhooks.hooks.progress import ProgressBarHook, show_tests
 from mmhooks.hooks.sampler import DistSamplerSeedHook
 from mmhooks.hooks.timer import IterTimerHook
 from mmhooks.hooks.updater import (
@@ -80,6 +81,7 @@ __all__ = [
     "PreemptHook",
     "Preempted",
     "ProfilerHook",
+    "ProgressBarHook",
     "ServiceLoggerHook",
     "StepLrUpdaterHook",
     "StepMomentumUpdaterHook",
@@ -87,4 +89,5 @@ __all__ = [
     "TensorboardLoggerHook",
     "TextLoggerHook",
     "WandbLoggerHook",
+    "show_tests",
 ]

@@ -52,7 +52,9 @@ def stand_in(name: str, every: Mapping[str, str] | None = None) -> type[StandIn]
     """
     known = POINTS_OF.get(name.rpartition(".")[2]) if every is None else every
     methods = dict.fromkeys(known or POINTS, _nothing)
-    return type(name.rpartition(".")[2], (StandIn,), {"__module__": __name__, "every": known or {}, **methods})
+    return type(
+        name.rpartition(".")[2].replace("\0", ""), (StandIn,), {"__module__": __name__, "every": known or {}, **methods}
+    )
 
 
 def silent(service: type[ServiceLoggerHook]) -> type[ServiceLoggerHook]:

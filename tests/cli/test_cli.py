@@ -13,11 +13,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import mmhooks
-from mmhooks import ConfigError, EpochBasedRunner
+from mmhooks import ConfigError
 from mmhooks.checkpoint import read_checkpoint, write_checkpoint
 from mmhooks.cli import app, repeat_option
 from mmhooks.cli.demo import CONFIG, read_log
-from mmhooks.cli.progress import ProgressBarHook, logging_to
+from mmhooks.cli.progress import logging_to
 
 pytest.importorskip("sklearn")
 
@@ -185,22 +185,11 @@ def test_weights_of_another_model_are_refused(trained):
 # errors -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["train", "nowhere.py"], "nowhere.py"),
-        (["train", CONFIG, "--driver", "nativ"], "did you mean 'native'"),
-        (["train", CONFIG, "--cfg-options", "seed"], "has no '='"),
-        (["train", CONFIG, "--resume-from", "nowhere.pth"], "there is no checkpoint nowhere.pth"),
-        (["train", CONFIG, "--cfg-options", "optimizer.type=SDG"], "did you mean 'SGD'"),
-        (["test", CONFIG, "nowhere.pth"], "there is no checkpoint nowhere.pth"),
-    ],
-)
-def test_an_error_is_one_line_on_stderr(words, says):
-    result = call(*words)
+def test_an_error_is_one_line_on_stderr():
+    result = call("train", CONFIG, "--cfg-options", "optimizer.type=SDG")
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ")
-    assert says in result.stderr
+    assert "did you mean 'SGD'" in result.stderr
     assert "Traceback" not in result.output
 
 
@@ -269,8 +258,6 @@ def test_a_misspelt_type_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--resume-from", ""], "resume_from is an empty path: leave it out, or say which"),
-        (["--load-from", ""], "load_from is an empty path: leave it out, or say which"),
         (["--work-dir", "taken"], "work_dir cannot be 'taken', since taken is a file: choose another folder"),
         (["--work-dir", "taken/below"], "work_dir cannot be 'taken/below', since taken is a file"),
         (["--work-dir", "s3://a/b"], "not 's3://a/b': it holds the logs, and checkpoints go to a store with "),
@@ -306,33 +293,13 @@ def test_a_misspelt_key_of_the_evaluation_is_a_warning():
 
 
 def test_debug_shows_where_an_error_came_from():
-    result = call("--debug", "train", "nowhere.py")
-    assert isinstance(result.exception, mmhooks.MMHooksError)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["train"],
-        ["test", CONFIG],
-        ["trian"],
-        ["train", CONFIG, "--seed", "one"],
-        ["train", CONFIG, "--cfg-options"],
-        ["train", CONFIG, "--auto-resume", "--resume-from", "a.pth"],
-    ],
-)
-def test_misuse_exits_with_2(words):
-    assert call(*words).exit_code == 2
+    words = ["train", CONFIG, "--cfg-options", "optimizer.type=SDG"]
+    for debugged in (["--debug", *words], [*words, "--debug"]):
+        assert isinstance(call(*debugged).exception, mmhooks.RegistryError)
 
 
 def test_the_version():
     assert succeed("--version").strip() == f"mmhooks {mmhooks.__version__}"
-
-
-def test_the_command_imports_no_lightning_and_no_data():
-    code = "import sys, mmhooks.cli; print({'lightning', 'sklearn', 'torchmetrics'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
 
 
 # demo ---------------------------------------------------------------------------------------------------------
@@ -401,43 +368,10 @@ def test_the_script_without_a_config_trains(tmp_path):
     assert [line["accuracy"] > 0.5 for line in lines(tmp_path / "w") if "accuracy" in line] == [True]
 
 
-# the bar ------------------------------------------------------------------------------------------------------
+# log lines ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_the_bar_draws_on_a_terminal_alone(make_runner, batches, terminal):
-    screen = io.StringIO()
-    console = Console(file=screen, force_terminal=terminal, width=120)
-    runner = make_runner(EpochBasedRunner, max_epochs=2)
-    runner.register_training_hooks(lr_config=None, optimizer_config={})
-    runner.register_hook(ProgressBarHook(console, "native", interval=0), priority="LOWEST")
-    with logging_to(console):
-        runner.run([batches], [("train", 1)])
-    assert ("epoch 2/2" in screen.getvalue()) == terminal
-    assert ("8/8" in screen.getvalue()) == terminal
-    assert ("Start running" in screen.getvalue()) == terminal  # log lines share the bar's console
-
-
-def test_the_bar_reads_the_loss_at_a_refresh_alone(make_runner, batches):
-    class Loss:
-        reads = 0
-
-        def __float__(self):
-            Loss.reads += 1
-            return 1.0
-
-    class Model(type(make_runner().model)):
-        def train_step(self, data, optimizer, **kwargs):
-            return {"loss": Loss()}
-
-    runner = make_runner(EpochBasedRunner, model=Model(), max_epochs=50)
-    console = Console(file=io.StringIO(), force_terminal=True)
-    runner.register_hook(ProgressBarHook(console, interval=3600), priority="LOWEST")
-    runner.run([batches], [("train", 1)])
-    assert 1 <= Loss.reads <= 2  # the first (if the clock says so) and the last iteration of 200
-
-
-def test_an_error_leaves_the_terminal_and_the_logger_as_they_were(make_runner):
+def test_an_error_leaves_the_logger_as_it_was():
     logger = logging.getLogger("mmhooks")
     before = list(logger.handlers), logger.level
     with pytest.raises(ConfigError), logging_to(Console(file=io.StringIO())):

@@ -154,3 +154,22 @@ def test_nothing_is_written(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shown(Path("detector.py"))
     assert list(tmp_path.iterdir()) == [config]
+
+
+def test_a_page_is_written(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shown("detector.py", "--html") == "written: detector.html\n"
+    text = (tmp_path / "detector.html").read_text(encoding="utf-8")
+    assert "<h1>detector.py</h1>" in text
+    assert shown("detector.py", "--html", "-o", "a/b.html", "--epoch-len", 7) == "written: a/b.html\n"
+    assert "84 = 12 x 7" in (tmp_path / "a" / "b.html").read_text(encoding="utf-8")
+    assert shown("detector.py", "--html", "-o", "-") == text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["-o", "a.html"], "-o a.html needs --html"), (["--html", "--json"], "give --json or --html")]
+)
+def test_a_page_and_other_outputs_do_not_mix(config, words, said):
+    result = call(config, *words)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.replace("│", "").split())

@@ -13,6 +13,7 @@ from typing import Any
 import evaluations
 import exchange
 import kernels
+import logs
 import mixed
 import mmcv
 import mmcv.runner as lib
@@ -91,6 +92,7 @@ RECORDS: dict[str, Callable[[], dict[str, Any]]] = {
     "evaluations": lambda: {name: evaluation(name) for name in evaluations.PLANS},
     "mixed": mixed_precision,
     "tags": lambda: tags.record(lib),
+    "logs": lambda: logs.record(lib, GOLDEN / "logs"),
 }
 
 if __name__ == "__main__":

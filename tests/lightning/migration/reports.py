@@ -15,7 +15,8 @@ from mmhooks.hook import POINTS
 from mmhooks.plan import RunPlan, plan_run
 from mmhooks.priority import get_priority, priority_name
 from mmhooks.recipes.keys import Fate
-from mmhooks_lightning.migration.rows import Act, Curve, Report, Row, Verdict, Walked
+from mmhooks.walk import Act
+from mmhooks_lightning.migration.rows import Curve, Report, Row, Verdict, Walked
 
 ZOO = Path(__file__).parents[3] / ".cache" / "zoo"
 VERDICTS = {

@@ -10,10 +10,11 @@ import pytest
 from markdown_it import MarkdownIt
 
 from mmhooks import Config
+from mmhooks.walk import Act
 from mmhooks_lightning.migration import page as page_module
 from mmhooks_lightning.migration.markdown import markdown
 from mmhooks_lightning.migration.page import page
-from mmhooks_lightning.migration.rows import Act, Curve, Report, Row, Verdict, Walked
+from mmhooks_lightning.migration.rows import Curve, Report, Row, Verdict, Walked
 
 
 def neighbour(name, folder):
