@@ -28,7 +28,8 @@ class ServiceLoggerHook(LoggerHook):
     on up to an hour. Where it fails already when a run begins, that is an error, since it is most often a wrong
     address or a missing login; a run that is resumed goes on without it.
 
-    A subclass names its service and says how to begin, to send and to finish:
+    A subclass names its service and says how to begin, to send and to finish, as in the example. What it raises is
+    dealt with here.
 
     Args:
         interval: every so many iterations, of the epoch or of the run; an average spans as many.
@@ -44,7 +45,7 @@ class ServiceLoggerHook(LoggerHook):
     Attributes:
         title: the name of the service in messages.
         package: the module that must be installed.
-        extra: the extra of mmhooks that brings it; also the ending of the local log's name.
+        extra: the extra of mmhooks that brings it; also a part of the local log's name.
         takes: the kinds of media that `send_media` takes.
         takes_text: averages may be strings.
         retry_after: seconds until a service that failed is tried again; after each further failure twice as many.
@@ -107,6 +108,7 @@ class ServiceLoggerHook(LoggerHook):
         self._runs = self._started = self._down = False
         self._again_at = self._pause = 0.0
         self._kept = 0
+        self._not_taken: set[str] = set()
 
     # what a service is ------------------------------------------------------------------------------------
 
@@ -199,7 +201,9 @@ class ServiceLoggerHook(LoggerHook):
             Whether it has been sent.
         """
         if media.kind not in self.takes:
-            runner.logger.debug("%s takes no %s: %s is left out", type(self).__name__, media.kind, media.name)
+            if media.kind not in self._not_taken:
+                self._not_taken.add(media.kind)
+                runner.logger.info("%s takes nothing of the kind %r, such as %s", self.title, media.kind, media.name)
             return False
         return self._runs and self._try(runner, media.name, lambda: self.send_media(runner, media))
 
@@ -290,8 +294,11 @@ class ServiceLoggerHook(LoggerHook):
             **{name: value for name, value in output.items() if name != "eval_iter_num"},
             **{tag: value for tag, value in values.items() if tag.startswith("system/")},
         }
-        with path.open("ab") as file:
-            file.write(f"{json_line(line)}\n".encode())
+        try:
+            with path.open("ab") as file:
+                file.write(f"{json_line(line)}\n".encode())
+        except OSError as error:  # a full disk may be why the service has failed
+            runner.logger.warning("values that %s does not receive cannot be kept: %s", self.title, _said(error))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the service out: a copy begins anew with its own run."""
