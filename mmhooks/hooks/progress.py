@@ -71,8 +71,8 @@ class ProgressBarHook(Hook):
         self._screen = screen
         runner.on_leave(screen.close)
         screen.lines.append(Line(self.title, runner.max_iters, runner.iter, start=runner.iter))
-        self._describe(screen, runner)
         screen.start()
+        self._describe(screen, runner)
 
     def before_val_epoch(self, runner: BaseRunner) -> None:
         """Begin a bar for the val epoch."""
