@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmhooks.walk import Act
 
-__all__ = ["Act", "Curve", "Report", "Row", "Verdict", "Walked"]
+__all__ = ["Curve", "Report", "Row", "Verdict", "Walked"]
 
 
 class Verdict(StrEnum):
