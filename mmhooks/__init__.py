@@ -70,9 +70,11 @@ from mmhooks.hooks import (
     Preempted,
     PreemptHook,
     ProfilerHook,
+    ServiceLoggerHook,
     StepLrUpdaterHook,
     StepMomentumUpdaterHook,
     SyncBuffersHook,
+    TensorboardLoggerHook,
     TextLoggerHook,
 )
 from mmhooks.log_buffer import LogBuffer
@@ -163,9 +165,11 @@ __all__ = [
     "Registry",
     "RegistryError",
     "Runner",
+    "ServiceLoggerHook",
     "StepLrUpdaterHook",
     "StepMomentumUpdaterHook",
     "SyncBuffersHook",
+    "TensorboardLoggerHook",
     "TextLoggerHook",
     "allreduce_grads",
     "allreduce_params",

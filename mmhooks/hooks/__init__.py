@@ -8,7 +8,7 @@ from mmhooks.hooks.dist_evaluation import DistEvalHook
 from mmhooks.hooks.ema import EMAHook
 from mmhooks.hooks.evaluation import EvalHook
 from mmhooks.hooks.fp16 import Fp16OptimizerHook, GradientCumulativeFp16OptimizerHook
-from mmhooks.hooks.loggers import LoggerHook, TextLoggerHook
+from mmhooks.hooks.loggers import LoggerHook, ServiceLoggerHook, TensorboardLoggerHook, TextLoggerHook
 from mmhooks.hooks.loss import CheckInvalidLossHook
 from mmhooks.hooks.memory import EmptyCacheHook
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook, OptimizerHook
@@ -72,8 +72,10 @@ __all__ = [
     "PreemptHook",
     "Preempted",
     "ProfilerHook",
+    "ServiceLoggerHook",
     "StepLrUpdaterHook",
     "StepMomentumUpdaterHook",
     "SyncBuffersHook",
+    "TensorboardLoggerHook",
     "TextLoggerHook",
 ]

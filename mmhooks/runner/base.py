@@ -25,6 +25,7 @@ from mmhooks.errors import ConfigError, HookError, ModelError
 from mmhooks.hook import POINTS
 from mmhooks.log import get_logger
 from mmhooks.log_buffer import LogBuffer
+from mmhooks.media import log_media
 from mmhooks.priority import priority_name
 from mmhooks.runner.checkpointing import Checkpointing
 from mmhooks.runner.checks import check_length, check_model, check_optimizer
@@ -385,6 +386,31 @@ class BaseRunner(Checkpointing):
         """
         self.stop_reason = reason
         self.logger.info("the run ends after this iteration: %s", reason)
+
+    def log_media(self, name: str, value: Any, kind: str | None = None, step: int | None = None) -> None:
+        """Hand a picture, a histogram or a text to every logger that takes it.
+
+        Rank 0 alone does something. What no logger takes, as none is registered that can or a service is down, is kept
+        in ``<work_dir>/media/<name>``.
+
+        Args:
+            name: its tag, such as ``"val/prediction"``.
+            value: an image: a tensor (channels first, unless only the last can be the channels), an array (channels
+                last) or a picture of Pillow, as floats from 0 to 1 or integers from 0 to 255; a figure of matplotlib,
+                which stays open; a histogram: a tensor or an array of its values; or a text.
+            kind: ``"image"``, ``"figure"``, ``"histogram"`` or ``"text"``. By default a str is a text, and a tensor or
+                an array an image if it has the shape of one with channels, or is two-dimensional and of bytes, and a
+                histogram otherwise.
+            step: the iteration, counted from 1; by default the one that values of this moment are logged with.
+
+        Raises:
+            ConfigError: an unknown kind, or a value that is not of that kind.
+
+        Example:
+            >>> runner.log_media("val/prediction", image)
+            >>> runner.log_media("weights/head", model.head.weight, "histogram")
+        """
+        log_media(self, name, value, kind, step)
 
     # the model's steps ------------------------------------------------------------------------------------
 

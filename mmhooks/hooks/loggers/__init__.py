@@ -1,6 +1,8 @@
 """Logger hooks: one file a service, over one base."""
 
 from mmhooks.hooks.loggers.base import LoggerHook
+from mmhooks.hooks.loggers.service import ServiceLoggerHook
+from mmhooks.hooks.loggers.tensorboard import TensorboardLoggerHook
 from mmhooks.hooks.loggers.text import TextLoggerHook
 
-__all__ = ["LoggerHook", "TextLoggerHook"]
+__all__ = ["LoggerHook", "ServiceLoggerHook", "TensorboardLoggerHook", "TextLoggerHook"]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import numbers
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
+import torch
 
 from mmhooks.checks import check_count, check_flag
 from mmhooks.foreign import is_a
@@ -51,6 +56,59 @@ class LoggerHook(Hook):
         """Number the iteration from 1, in the run or (``inner_iter``, by epoch) in the epoch."""
         return (runner.inner_iter if self.by_epoch and inner_iter else runner.iter) + 1
 
+    @staticmethod
+    def is_scalar(val: Any, include_np: bool = True, include_torch: bool = True) -> bool:
+        """Tell whether a value is one number.
+
+        Args:
+            val: anything.
+            include_np: an array of one element without dimensions is one.
+            include_torch: a tensor of one element is one.
+        """
+        if isinstance(val, numbers.Number):
+            return True
+        if isinstance(val, np.ndarray):
+            return include_np and val.ndim == 0
+        return include_torch and isinstance(val, torch.Tensor) and val.numel() == 1
+
+    def get_lr_tags(self, runner: BaseRunner) -> dict[str, float]:
+        """Name the first learning rate of every optimizer: ``learning_rate``, or ``learning_rate/<optimizer>``."""
+        return _of_first_groups("learning_rate", runner.current_lr())
+
+    def get_momentum_tags(self, runner: BaseRunner) -> dict[str, float]:
+        """Name the first momentum of every optimizer: ``momentum``, or ``momentum/<optimizer>``."""
+        return _of_first_groups("momentum", runner.current_momentum())
+
+    def get_loggable_tags(
+        self,
+        runner: BaseRunner,
+        allow_scalar: bool = True,
+        allow_text: bool = False,
+        add_mode: bool = True,
+        tags_to_skip: Iterable[str] = ("time", "data_time"),
+    ) -> dict[str, Any]:
+        """Name the averages, learning rates and momenta for a service.
+
+        Args:
+            runner: whose log buffer.
+            allow_scalar: with numbers.
+            allow_text: with strings.
+            add_mode: names of averages begin with ``train/`` or ``val/``.
+            tags_to_skip: names of averages to leave out.
+
+        Returns:
+            Values by tag, in the order of the log buffer; learning rates and momenta are last.
+        """
+        skipped, prefix = set(tags_to_skip), f"{self.get_mode(runner)}/" if add_mode else ""
+        tags = {
+            prefix + name: value
+            for name, value in runner.log_buffer.output.items()
+            if name not in skipped
+            and (allow_scalar or not self.is_scalar(value))
+            and (allow_text or not isinstance(value, str))
+        }
+        return {**tags, **self.get_lr_tags(runner), **self.get_momentum_tags(runner)}
+
     def before_run(self, runner: BaseRunner) -> None:
         """Let the last logger clear the averages when all others have read them."""
         loggers = [hook for hook in runner.hooks if is_a(hook, LoggerHook)]
@@ -83,3 +141,9 @@ class LoggerHook(Hook):
         self.log(runner)
         if self.reset_flag:
             runner.log_buffer.clear_output()
+
+
+def _of_first_groups(tag: str, found: list[float] | dict[str, list[float]]) -> dict[str, float]:
+    if isinstance(found, dict):
+        return {f"{tag}/{name}": own[0] for name, own in found.items()}
+    return {tag: found[0]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import IO, Any
 
 import torch
 
-from mmhooks.checkpoint import check_writable, plain, storage_options_of
+from mmhooks.checkpoint import check_writable, storage_options_of
 from mmhooks.checkpoint.storage import located
 from mmhooks.checks import check_count, check_flag, check_path
 from mmhooks.distributed.reduce import greatest
 from mmhooks.errors import ConfigError
 from mmhooks.hooks.checkpoint import resolve_out_dir
 from mmhooks.hooks.loggers.base import LoggerHook
+from mmhooks.hooks.loggers.lines import json_line
 from mmhooks.hooks.loggers.upload import check_suffixes, upload_logs
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
@@ -186,7 +186,7 @@ class TextLoggerHook(LoggerHook):
         """Write a line to the file; a subclass may override it, as in MMCV."""
         if self.json_log_path is None or runner.rank != 0:
             return
-        text = json.dumps({key: round(v, 5) if type(v) is float else _json_value(v) for key, v in line.items()})
+        text = json_line(line)
         if not self._is_open(self.json_log_path):  # open for the whole run: opening takes longer than all the rest
             self._open(self.json_log_path)
         assert self._file is not None
@@ -221,15 +221,3 @@ class TextLoggerHook(LoggerHook):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file out: a copy opens it anew."""
         return {**self.__dict__, "_file": None}
-
-
-def _json_value(value: Any) -> Any:
-    return value if type(value) in (int, str) else _rounded(plain(value))
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    if isinstance(value, torch.Tensor):
-        return _rounded(value.tolist())
-    return round(value, 5) if isinstance(value, float) else value
