@@ -289,6 +289,24 @@ class ServiceLoggerHook(LoggerHook):
         return {**self.__dict__, "client": None, "_runs": False, "_started": False}
 
 
+def check_kwargs(owner: str, name: str, value: Any) -> dict[str, Any]:
+    """Check that an argument is a dict of the arguments of something else, or None for none.
+
+    Args:
+        owner: whose argument it is.
+        name: the argument's name.
+        value: what was given.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{owner}'s {name} must be a dict of arguments, or None, not {value!r}")
+    return dict(value)
+
+
 def _is_installed(package: str) -> bool:
     try:
         spec = find_spec(package)
