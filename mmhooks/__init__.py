@@ -62,6 +62,7 @@ from mmhooks.hooks import (
     LinearAnnealingMomentumUpdaterHook,
     LoggerHook,
     LrUpdaterHook,
+    MlflowLoggerHook,
     MomentumUpdaterHook,
     OneCycleLrUpdaterHook,
     OneCycleMomentumUpdaterHook,
@@ -76,6 +77,7 @@ from mmhooks.hooks import (
     SyncBuffersHook,
     TensorboardLoggerHook,
     TextLoggerHook,
+    WandbLoggerHook,
 )
 from mmhooks.log_buffer import LogBuffer
 from mmhooks.optim import DefaultOptimizerConstructor, build_optimizer, build_optimizer_constructor
@@ -152,6 +154,7 @@ __all__ = [
     "MMDataParallel",
     "MMDistributedDataParallel",
     "MMHooksError",
+    "MlflowLoggerHook",
     "ModelError",
     "MomentumUpdaterHook",
     "OneCycleLrUpdaterHook",
@@ -171,6 +174,7 @@ __all__ = [
     "SyncBuffersHook",
     "TensorboardLoggerHook",
     "TextLoggerHook",
+    "WandbLoggerHook",
     "allreduce_grads",
     "allreduce_params",
     "auto_fp16",

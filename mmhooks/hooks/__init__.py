@@ -8,7 +8,14 @@ from mmhooks.hooks.dist_evaluation import DistEvalHook
 from mmhooks.hooks.ema import EMAHook
 from mmhooks.hooks.evaluation import EvalHook
 from mmhooks.hooks.fp16 import Fp16OptimizerHook, GradientCumulativeFp16OptimizerHook
-from mmhooks.hooks.loggers import LoggerHook, ServiceLoggerHook, TensorboardLoggerHook, TextLoggerHook
+from mmhooks.hooks.loggers import (
+    LoggerHook,
+    MlflowLoggerHook,
+    ServiceLoggerHook,
+    TensorboardLoggerHook,
+    TextLoggerHook,
+    WandbLoggerHook,
+)
 from mmhooks.hooks.loss import CheckInvalidLossHook
 from mmhooks.hooks.memory import EmptyCacheHook
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook, OptimizerHook
@@ -64,6 +71,7 @@ __all__ = [
     "LinearAnnealingMomentumUpdaterHook",
     "LoggerHook",
     "LrUpdaterHook",
+    "MlflowLoggerHook",
     "MomentumUpdaterHook",
     "OneCycleLrUpdaterHook",
     "OneCycleMomentumUpdaterHook",
@@ -78,4 +86,5 @@ __all__ = [
     "SyncBuffersHook",
     "TensorboardLoggerHook",
     "TextLoggerHook",
+    "WandbLoggerHook",
 ]
