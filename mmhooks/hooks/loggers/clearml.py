@@ -105,7 +105,6 @@ class ClearMLLoggerHook(ServiceLoggerHook):
     def finish(self, runner: BaseRunner, failed: bool) -> None:
         """Close the task, if it is the hook's own."""
         if not self._is_own:
-            self.client.flush()
             return
         if failed:
             self.client.mark_failed(ignore_errors=True)

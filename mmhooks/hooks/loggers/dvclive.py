@@ -92,7 +92,7 @@ class DvcliveLoggerHook(ServiceLoggerHook):
         self._begin_anew()
         if self._given is not None:
             return self._given
-        from dvclive import Live
+        from dvclive.live import Live
 
         try:
             return Live(**self.kwargs)
