@@ -21,6 +21,7 @@ import paramwise
 import rates
 import refusals
 import scenarios
+import tags
 import torch
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -89,6 +90,7 @@ RECORDS: dict[str, Callable[[], dict[str, Any]]] = {
     "exchanged": lambda: exchange.record(lib, GOLDEN / "exchanged"),
     "evaluations": lambda: {name: evaluation(name) for name in evaluations.PLANS},
     "mixed": mixed_precision,
+    "tags": lambda: tags.record(lib),
 }
 
 if __name__ == "__main__":

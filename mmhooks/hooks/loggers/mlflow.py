@@ -162,10 +162,12 @@ class MlflowLoggerHook(ServiceLoggerHook):
     def _log_model(self, model: Any) -> None:
         from mlflow import pytorch
 
-        # the first argument after the model is an old name since MLflow 3
-        word = "name" if "name" in inspect.signature(pytorch.log_model).parameters else "artifact_path"
+        taken = inspect.signature(pytorch.log_model).parameters
+        words = {"name" if "name" in taken else "artifact_path": "models"}  # since MLflow 3 it is a name
+        if "serialization_format" in taken:  # the default of later releases needs an example of the input
+            words["serialization_format"] = "pickle"
         version = torch.__version__.partition("+")[0]
-        pytorch.log_model(model, **{word: "models"}, pip_requirements=[f"torch=={version}"])
+        pytorch.log_model(model, pip_requirements=[f"torch=={version}"], **words)
 
 
 @contextlib.contextmanager

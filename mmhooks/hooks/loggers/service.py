@@ -317,4 +317,6 @@ def _is_installed(package: str) -> bool:
 
 def _said(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+    if len(text) > 400:  # what happened is often at the end
+        text = f"{text[:200]} ... {text[-200:]}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
