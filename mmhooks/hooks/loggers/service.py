@@ -87,7 +87,7 @@ class ServiceLoggerHook(LoggerHook):
             raise ConfigError(f"{name}'s hyper_parameters must be True, False or a dict, not {hyper_parameters!r}")
         self.hyper_parameters = hyper_parameters
         self.system_metrics = check_flag(name, "system_metrics", system_metrics)
-        if not _is_installed(self.package):
+        if not is_installed(self.package):
             raise ConfigError(
                 f'{name} needs {self.package}, which is not installed: pip install "mmhooks[{self.extra}]"'
             )
@@ -307,7 +307,8 @@ def check_kwargs(owner: str, name: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _is_installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
+    """Tell whether there is a package of a name, without importing it."""
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):
