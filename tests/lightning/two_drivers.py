@@ -1,6 +1,5 @@
 """One small run under either driver, with the hooks that a test gives."""
 
-import logging
 from typing import Any
 
 import lightning as L
@@ -9,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmhooks import EpochBasedRunner, Hook, IterBasedRunner, IterTimerHook, OptimizerHook, StepLrUpdaterHook
+from mmhooks.log import get_logger
 from mmhooks_lightning import HookCallback, HookedModule
 
 DRIVERS = ("native", "lightning")
@@ -50,7 +50,7 @@ def train(driver, folder, hooks, *, by_epoch=True, val=True, trainer=None, meta=
     """Train for two epochs, or eight iterations, of four batches each, and give the runner that the hooks saw."""
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    logger = logging.getLogger("mmhooks")
+    logger = get_logger()
     registered = [
         (StepLrUpdaterHook(step=[1], by_epoch=by_epoch), "VERY_HIGH"),
         (OptimizerHook(), "ABOVE_NORMAL"),

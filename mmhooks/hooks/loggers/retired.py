@@ -39,6 +39,20 @@ class RetiredLoggerHook(Hook):
         )
 
 
+def retired_service(kind: str) -> str | None:
+    """Name the service of a class of hooks, if that is gone.
+
+    Args:
+        kind: the name of the class.
+
+    Example:
+        >>> retired_service("PaviLoggerHook")
+        'Pavi'
+    """
+    found = HOOKS.get(kind)
+    return found.service if isinstance(found, type) and issubclass(found, RetiredLoggerHook) else None
+
+
 @HOOKS.register_module()
 class PaviLoggerHook(RetiredLoggerHook):
     """Stands for MMCV's logger of Pavi, which was internal to its makers; see `RetiredLoggerHook`."""

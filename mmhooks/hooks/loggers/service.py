@@ -17,6 +17,7 @@ from mmhooks.hooks.loggers.parameters import config_text, hyper_parameters
 from mmhooks.hooks.loggers.system import system_values
 from mmhooks.hooks.loggers.text import TextLoggerHook
 from mmhooks.media import Media
+from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
 
 
@@ -305,6 +306,20 @@ def check_kwargs(owner: str, name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ConfigError(f"{owner}'s {name} must be a dict of arguments, or None, not {value!r}")
     return dict(value)
+
+
+def extra_of(kind: str) -> str | None:
+    """Name the extra of mmhooks that a class of logger hooks needs, if it needs one.
+
+    Args:
+        kind: the name of the class.
+
+    Example:
+        >>> extra_of("MlflowLoggerHook")
+        'mlflow'
+    """
+    found = HOOKS.get(kind)
+    return found.extra if isinstance(found, type) and issubclass(found, ServiceLoggerHook) else None
 
 
 def is_installed(package: str) -> bool:
