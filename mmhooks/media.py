@@ -218,5 +218,9 @@ def log_media(runner: BaseRunner, name: str, value: Any, kind: str | None, step:
     if runner.work_dir is None or not runner.writes_files:
         runner.logger.debug("log_media(%r): no logger takes it, and there is no work_dir to keep it in", name)
         return
-    path = keep_media(Path(runner.work_dir, "media"), media)
+    try:
+        path = keep_media(Path(runner.work_dir, "media"), media)
+    except OSError as error:  # a full disk: nothing to stop a training for
+        runner.logger.warning("log_media(%r): no logger takes it, and it cannot be kept: %s", name, error)
+        return
     runner.logger.debug("log_media(%r): no logger takes it, so it is kept in %s", name, path)

@@ -9,7 +9,7 @@ from typing import Any
 import mmhooks.hooks  # noqa: F401  (registers them)
 from mmhooks.hook import POINTS, Hook
 from mmhooks.hook_names import policy_class
-from mmhooks.hooks import EvalHook
+from mmhooks.hooks import EvalHook, LoggerHook, ServiceLoggerHook
 from mmhooks.imports import import_custom
 from mmhooks.log import get_logger
 from mmhooks.plan import RunPlan
@@ -53,6 +53,20 @@ def stand_in(name: str, every: Mapping[str, str] | None = None) -> type[StandIn]
     known = POINTS_OF.get(name.rpartition(".")[2]) if every is None else every
     methods = dict.fromkeys(known or POINTS, _nothing)
     return type(name.rpartition(".")[2], (StandIn,), {"__module__": __name__, "every": known or {}, **methods})
+
+
+def silent(service: type[ServiceLoggerHook]) -> type[ServiceLoggerHook]:
+    """Make a logger of a service that checks its arguments and sends nothing; its package need not be installed.
+
+    Args:
+        service: the logger's class.
+    """
+    methods = {"__module__": __name__, "check_installed": _installed, "before_run": LoggerHook.before_run}
+    return type(service.__name__, (service,), methods)
+
+
+def _installed(self: ServiceLoggerHook) -> None:
+    """Ask for nothing."""
 
 
 def _nothing(self: StandIn, runner: BaseRunner) -> None:
@@ -159,7 +173,12 @@ class HookSet:
     def _typed(self, key: str, config: Any, every: Mapping[str, str] | None = None) -> Any:
         """Replace the type of a config where it cannot be found."""
         kind = config.get("type") if isinstance(config, Mapping) else None
-        if not isinstance(kind, str) or HOOKS.get(kind) is not None:
+        if not isinstance(kind, str):
+            return config
+        found = HOOKS.get(kind)
+        if isinstance(found, type) and issubclass(found, ServiceLoggerHook):
+            return {**config, "type": silent(found)}
+        if found is not None:
             return config
         self._miss(kind, key, "its class cannot be found, so its place alone is kept")
         return {**config, "type": stand_in(kind, every)}

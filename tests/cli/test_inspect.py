@@ -17,7 +17,7 @@ optimizer = dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001)
 optimizer_config = dict(grad_clip=dict(max_norm=35))
 lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])
 checkpoint_config = dict(interval=1, max_keep_ckpts=3)
-log_config = dict(interval=50, hooks=[dict(type='TextLoggerHook'), dict(type='TensorboardLoggerHook')])
+log_config = dict(interval=50, hooks=[dict(type='TextLoggerHook'), dict(type='TheirLoggerHook')])
 evaluation = dict(interval=2, metric='bbox', save_best='bbox_mAP')
 custom_hooks = [dict(type='NumClassCheckHook'), dict(type='UnheardOfHook', priority='HIGH')]
 runner = dict(type='EpochBasedRunner', max_epochs=12)
@@ -84,6 +84,22 @@ def test_json_holds_the_same(config):
     assert [one["key"] for one in data["unwalked"]] == ["log_config.hooks[1]", "custom_hooks[0]", "custom_hooks[1]"]
     fates = {one["key"]: one["fate"] for one in data["keys"]}
     assert (fates["visual_config"], fates["gpu_ids"], fates["model"]) == ("not read", "command line", "model or data")
+
+
+@pytest.mark.parametrize("kind", ["TensorboardLoggerHook", "MlflowLoggerHook", "WandbLoggerHook"])
+def test_loggers_of_services_send_nothing_and_need_no_package(config, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mmhooks.hooks.loggers.service.find_spec", lambda name: None)
+    config.write_text(CONFIG.replace("TheirLoggerHook", kind))
+    data = seen(config, "--epoch-len", 10)
+    assert [one["key"] for one in data["unwalked"]] == ["custom_hooks[0]", "custom_hooks[1]"]
+    (act,) = [one for one in data["acts"] if one["hook"] == kind and one["point"] == "after_train_iter"]
+    assert (act["every"], act["key"]) == ("every 50 iterations", "log_config.hooks[1]")
+    assert list(tmp_path.iterdir()) == [config]
+    config.write_text(CONFIG.replace("TheirLoggerHook", f"{kind}', intervall='1"))
+    result = call(config)
+    assert result.exit_code != 0
+    assert "intervall" in result.output
 
 
 @pytest.mark.parametrize("option", ["--set", "--cfg-options"])

@@ -74,7 +74,7 @@ class DvcliveLoggerHook(ServiceLoggerHook):
             raise ConfigError(f"{name} takes dvclive=<a Live> or the arguments of one, not both: leave out {[*kwargs]}")
         self.kwargs = kwargs
         self._given = dvclive
-        self._in_iteration = False
+        self._in_iteration = self._saves = False
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -86,6 +86,11 @@ class DvcliveLoggerHook(ServiceLoggerHook):
     def dvclive(self) -> Any:  # MMCV's name
         """The ``Live``."""
         return self._given if self._given is not None else self.client
+
+    def before_run(self, runner: BaseRunner) -> None:
+        """Begin, and send the hyper-parameters."""
+        super().before_run(runner)
+        self._saves = self.model_file is not None
 
     def start(self, runner: BaseRunner) -> Any:
         """Make the ``Live``."""
@@ -119,7 +124,7 @@ class DvcliveLoggerHook(ServiceLoggerHook):
 
     def after_train_epoch(self, runner: BaseRunner) -> None:
         """Save the model, and send what the epoch has left."""
-        if self.model_file is not None:
+        if self._saves and self.model_file is not None:
             path = Path(self.model_file)
             runner.save_checkpoint(str(path.parent), filename_tmpl=path.name, create_symlink=False)
         if runner.log_buffer.ready or self._values:

@@ -88,17 +88,27 @@ class ServiceLoggerHook(LoggerHook):
             raise ConfigError(f"{name}'s hyper_parameters must be True, False or a dict, not {hyper_parameters!r}")
         self.hyper_parameters = hyper_parameters
         self.system_metrics = check_flag(name, "system_metrics", system_metrics)
+        self.check_installed()
+        self._forget()
+
+    def check_installed(self) -> None:
+        """Check that the package is there, without importing it.
+
+        Raises:
+            ConfigError: it is not; the message names the extra.
+        """
         if not is_installed(self.package):
             raise ConfigError(
-                f'{name} needs {self.package}, which is not installed: pip install "mmhooks[{self.extra}]"'
+                f"{type(self).__name__} needs {self.package}, which is not installed: "
+                f'pip install "mmhooks[{self.extra}]"'
             )
-        self._forget()
 
     def _forget(self) -> None:
         self.client: Any = None
         self._runs = self._started = self._down = False
         self._again_at = self._pause = 0.0
         self._kept = 0
+        self._not_taken: set[str] = set()
 
     # what a service is ------------------------------------------------------------------------------------
 
@@ -191,7 +201,9 @@ class ServiceLoggerHook(LoggerHook):
             Whether it has been sent.
         """
         if media.kind not in self.takes:
-            runner.logger.debug("%s takes no %s: %s is left out", type(self).__name__, media.kind, media.name)
+            if media.kind not in self._not_taken:
+                self._not_taken.add(media.kind)
+                runner.logger.info("%s takes nothing of the kind %r, such as %s", self.title, media.kind, media.name)
             return False
         return self._runs and self._try(runner, media.name, lambda: self.send_media(runner, media))
 
@@ -282,8 +294,11 @@ class ServiceLoggerHook(LoggerHook):
             **{name: value for name, value in output.items() if name != "eval_iter_num"},
             **{tag: value for tag, value in values.items() if tag.startswith("system/")},
         }
-        with path.open("ab") as file:
-            file.write(f"{json_line(line)}\n".encode())
+        try:
+            with path.open("ab") as file:
+                file.write(f"{json_line(line)}\n".encode())
+        except OSError as error:  # a full disk may be why the service has failed
+            runner.logger.warning("values that %s does not receive cannot be kept: %s", self.title, _said(error))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the service out: a copy begins anew with its own run."""

@@ -78,7 +78,7 @@ class TensorboardLoggerHook(ServiceLoggerHook):
     def send_config(self, runner: BaseRunner, parameters: dict[str, Any], config: str | None) -> None:
         """Write a table of the hyper-parameters, and the config."""
         if parameters:
-            rows = "\n".join(f"| {name} | {str(value).replace('|', '&#124;')} |" for name, value in parameters.items())
+            rows = "\n".join(f"| {name} | {_cell(value)} |" for name, value in parameters.items())
             self.client.add_text("hyper_parameters", f"| name | value |\n|---|---|\n{rows}", 0)
         if config is not None:
             self.client.add_text("config", "\n".join(f"    {line}" for line in config.splitlines()), 0)
@@ -103,3 +103,7 @@ class TensorboardLoggerHook(ServiceLoggerHook):
     def finish(self, runner: BaseRunner, failed: bool) -> None:
         """Close the event file."""
         self.client.close()
+
+
+def _cell(value: Any) -> str:
+    return " ".join(str(value).replace("|", "&#124;").split())

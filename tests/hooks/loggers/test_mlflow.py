@@ -169,16 +169,20 @@ def test_misuse():
 
 
 class Stops(Hook):
-    """Stops a server after the third iteration: for good, or until the sixth."""
+    """Stops a server after the third iteration: for good, or until the sixth, when requests have little time."""
 
     def __init__(self, server, how):
         self.server, self.how = server, how
+        self.impatient = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
     def after_train_iter(self, runner):
         if runner.iter == 2:
             stop(self.server, self.how)
+            os.environ.update(self.impatient)
         elif runner.iter == 5 and self.how == signal.SIGSTOP:
             stop(self.server, signal.SIGCONT)
+            for name in self.impatient:
+                del os.environ[name]
 
 
 def lines(path):
@@ -192,9 +196,7 @@ def warnings_of(caplog, logger):
     return [one.getMessage() for one in caplog.records if one.levelname == "WARNING" and one.name == logger.name]
 
 
-def test_a_server_that_hangs_and_then_dies(server, client, tmp_path, logger, caplog, monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+def test_a_server_that_hangs_and_then_dies(server, client, tmp_path, logger, caplog):
     undisturbed = train("native", tmp_path / "undisturbed", TextLoggerHook(interval=2), logger=logger)
     (file,) = (tmp_path / "undisturbed").glob("*.log.json")
     whole = lines(file)
@@ -204,7 +206,8 @@ def test_a_server_that_hangs_and_then_dies(server, client, tmp_path, logger, cap
     folder = tmp_path / "hangs"
     assert same(train("native", folder, Stops(server, signal.SIGSTOP), hook, logger=logger), undisturbed)
     run = latest(client, "served")
-    assert [step for step, _ in metrics(client, run)["train/loss"]] == [2, 6, 8]
+    steps = [step for step, _ in metrics(client, run)["train/loss"]]
+    assert [step for step in steps if step != 4] == [2, 6, 8]  # it may come upon the other one later
     assert run.info.status == "FINISHED"
     (kept,) = folder.glob("*.mlflow.log.json")
     first, last = warnings_of(caplog, logger)

@@ -3,7 +3,6 @@
 import copy
 import json
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -132,6 +131,21 @@ def test_a_text_logger_has_the_values_already(hook, at, tmp_path, interval, own,
 def test_without_a_work_dir(hook, at, logger, caplog):
     train("native", None, at(after_train_iter=lambda runner: missing(runner, hook, 3, 5)), hook, logger=logger)
     assert "there is no work_dir to keep values in" in warnings_of(caplog)[0]
+
+
+def test_a_full_disk(hook, at, tmp_path, logger, caplog):
+    undisturbed = train("native", tmp_path / "other")
+
+    def fill(runner):
+        if runner.iter == 2:  # a folder is where the local log would be
+            away(hook, True)
+            hook.kept_in(runner).mkdir()
+            (tmp_path / "work/media").write_text("")
+            runner.log_media("text", "hello")
+
+    assert same(train("native", tmp_path / "work", at(after_train_iter=fill), hook, logger=logger), undisturbed)
+    assert "values that Folder does not receive cannot be kept: IsADirectoryError" in caplog.text
+    assert "log_media('text'): no logger takes it, and it cannot be kept" in caplog.text
 
 
 # the beginning ----------------------------------------------------------------------------------------------
@@ -312,14 +326,3 @@ def test_rank_0_alone_sends(hook, tmp_path):
     assert list(hook.folder.iterdir()) == []
     assert hook.reset_flag
     assert not (tmp_path / "work/media").exists()
-
-
-def test_services_are_imported_where_they_are_used():
-    code = """
-import sys
-from mmhooks import TensorboardLoggerHook, MlflowLoggerHook, WandbLoggerHook
-for kind in (TensorboardLoggerHook, MlflowLoggerHook, WandbLoggerHook): kind()
-print(*(name for name in ("tensorboard", "mlflow", "wandb", "PIL", "matplotlib") if name in sys.modules))
-"""
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.split() == []

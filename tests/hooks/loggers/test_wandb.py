@@ -1,6 +1,9 @@
 """WandbLoggerHook in offline mode, the run's file read back."""
 
+import contextlib
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -10,11 +13,11 @@ import wandb
 from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
 
-from mmhooks import ConfigError, TextLoggerHook, WandbLoggerHook
+from mmhooks import ConfigError, Hook, TextLoggerHook, WandbLoggerHook
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from small_run import META, Shows, check_values, is_red, train
+from small_run import META, Shows, check_values, is_red, same, train
 
 
 def settings(folder, **more):
@@ -150,6 +153,34 @@ def test_a_run_that_fails(tmp_path, at):
         )
     assert wandb.run is None
     assert Run(tmp_path).exit_code == 1
+
+
+class Kills(Hook):
+    """Kills the process that W&B writes and sends with, after the third iteration."""
+
+    def after_train_iter(self, runner):
+        if runner.iter == 2:
+            children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+            for child in " ".join(path.read_text() for path in children).split():
+                if "wandb-core" in Path(f"/proc/{child}/cmdline").read_text():
+                    os.kill(int(child), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for the child processes")
+def test_a_service_that_is_killed_in_the_middle(tmp_path, logger, caplog):
+    undisturbed = train("native", tmp_path / "other")
+    hooks = Kills(), TextLoggerHook(interval=2), WandbLoggerHook(settings(tmp_path), interval=2)
+    assert same(train("native", tmp_path / "work", *hooks, logger=logger), undisturbed)
+    first, last = [one.getMessage() for one in caplog.records if one.levelname == "WARNING" and one.name == logger.name]
+    assert first.startswith("Weights & Biases failed at iteration 4 (")
+    (log,) = (tmp_path / "work").glob("*.log.json")
+    assert last == f"Weights & Biases has not received 5 of the logged lines: they are in {log}"
+    assert len(log.read_text().splitlines()) == 7
+    with contextlib.suppress(OSError):
+        wandb.teardown()
+    with wandb.init(**settings(tmp_path / "work")) as run:  # what comes next in this process has a new one
+        run.log({"a": 1})
+    assert Run(tmp_path / "work").rows[0]["a"] == 1
 
 
 def test_misuse():

@@ -66,7 +66,10 @@ MMDET = {
     "optimizer_config": {"grad_clip": {"max_norm": 35}},
     "lr_config": {"policy": "step", "step": [8, 11], "warmup": "linear", "warmup_iters": 10, "warmup_ratio": 0.001},
     "checkpoint_config": {"interval": 4, "max_keep_ckpts": 2},
-    "log_config": {"interval": 50, "hooks": [{"type": "TextLoggerHook"}, {"type": "TensorboardLoggerHook"}]},
+    "log_config": {
+        "interval": 50,
+        "hooks": [{"type": "TextLoggerHook"}, {"type": "TensorboardLoggerHook"}, {"type": "TheirLoggerHook"}],
+    },
     "evaluation": {"interval": 5, "dynamic_intervals": [(9, 1)], "metric": "bbox", "save_best": "auto"},
     "custom_hooks": [{"type": "NumClassCheckHook"}, {"type": "YOLOXModeSwitchHook", "priority": 48}],
     "runner": {"type": "EpochBasedRunner", "max_epochs": 12},
@@ -104,7 +107,8 @@ def test_configs_of_code_bases(config):
         assert_same(walked)
     trained = verify_with_trainer(plan, 5)
     assert_same(trained)
-    assert any("TensorboardLoggerHook" in one for one in trained.unwalked)
+    assert any("TheirLoggerHook" in one for one in trained.unwalked)
+    assert not any("TensorboardLoggerHook" in one for one in trained.unwalked)
 
 
 def test_several_processes_are_assumed():
