@@ -239,6 +239,13 @@ def test_the_out_dir_of_a_text_logger(tmp_path):
         assert not list((tmp_path / driver).glob("*.log.json"))
 
 
+def test_a_logger_whose_service_is_gone(tmp_path):
+    hooks = lambda: [(mmcv.PaviLoggerHook(add_last_ckpt=True), "VERY_LOW")]  # noqa: E731
+    for driver in DRIVERS:
+        seen = train(driver, tmp_path / driver, hooks, training={"log_config": None})
+        assert sum("the service Pavi is gone" in line for line in seen.console) == 1
+
+
 class Slow(mmcv.EMAHook):
     """An average of a project's own."""
 

@@ -127,6 +127,14 @@ def test_mlflow(tmp_path, monkeypatch):
     assert {("grey", "5.png"), ("figure", "5.png"), ("note", "5.txt")} <= names
 
 
+def test_log_files_go_to_the_out_dir_of_a_text_logger(tmp_path):
+    for driver, settings in (("native", {}), ("lightning", {}), ("tried", {"fast_dev_run": True})):
+        hook = TextLoggerHook(interval=2, out_dir=str(tmp_path / "out"), keep_local=False)
+        train("native" if driver == "native" else "lightning", tmp_path / driver, [hook], trainer=settings)
+    kept = sorted(path.relative_to(tmp_path).parts[:-1] for path in tmp_path.rglob("*.log.json"))
+    assert kept == [("out", "lightning"), ("out", "native"), ("tried",)]  # fast_dev_run writes no file elsewhere
+
+
 def test_an_error_is_told_to_the_logger(tmp_path):
     class Noting(loggers.CSVLogger):
         def finalize(self, status):
