@@ -29,7 +29,8 @@ class ServiceLoggerHook(LoggerHook):
     on up to an hour. Where it fails already when a run begins, that is an error, since it is most often a wrong
     address or a missing login; a run that is resumed goes on without it.
 
-    A subclass names its service and says how to begin, to send and to finish:
+    A subclass names its service and says how to begin, to send and to finish, as in the example. What it raises is
+    dealt with here.
 
     Args:
         interval: every so many iterations, of the epoch or of the run; an average spans as many.
@@ -45,7 +46,7 @@ class ServiceLoggerHook(LoggerHook):
     Attributes:
         title: the name of the service in messages.
         package: the module that must be installed.
-        extra: the extra of mmhooks that brings it; also the ending of the local log's name.
+        extra: the extra of mmhooks that brings it; also a part of the local log's name.
         takes: the kinds of media that `send_media` takes.
         takes_text: averages may be strings.
         retry_after: seconds until a service that failed is tried again; after each further failure twice as many.
