@@ -234,15 +234,16 @@ def offline_tasks(folder, how, *runs, events=0):
     """Train in a process of its own, since the package changes others, and read what each task holds."""
     places = {name: str(folder / name) for name in ("CLEARML_CACHE_DIR", "CLEARML_CONFIG_FILE")}
     places["CLEARML_OFFLINE_MODE"] = "1"
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("clearml_worker.py")), how, *runs],
-        cwd=folder,
-        env={**os.environ, **places, "EVENTS": str(events)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
+    with (folder / "said.txt").open("wb") as said:  # no pipe: a process that reports would hold it open
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("clearml_worker.py")), how, *runs],
+            cwd=folder,
+            env={**os.environ, **places, "EVENTS": str(events)},
+            stdout=said,
+            stderr=said,
+            timeout=240,
+        )
+    assert done.returncode == 0, (folder / "said.txt").read_text()
     found = {}
     for run, (place, as_wanted) in json.loads((folder / "said.json").read_text()).items():
         assert as_wanted, run  # closed, or left open
