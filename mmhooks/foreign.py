@@ -260,6 +260,8 @@ def _counterpart(hook: Any) -> Any:
     own = getattr(hooks, name, None)
     if own is None or not replaced or _package(cls) != "mmcv" or _is_changed(hook):
         return None
+    if issubclass(own, hooks.RetiredLoggerHook):
+        return own()
     try:
         arguments = _arguments(hook, own)
     except AttributeError:  # of a release that keeps it elsewhere

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmhooks_lightning.callback import HookCallback
+    from mmhooks_lightning.loggers import LightningLoggerHook
     from mmhooks_lightning.migration.migration import Migration, migrate
     from mmhooks_lightning.module import HookedModule
     from mmhooks_lightning.runner import LightningRunner
     from mmhooks_lightning.wrapping import as_hook
 
-__all__ = ["HookCallback", "HookedModule", "LightningRunner", "Migration", "as_hook", "migrate"]
+__all__ = ["HookCallback", "HookedModule", "LightningLoggerHook", "LightningRunner", "Migration", "as_hook", "migrate"]
 
 _PLACES = {
     "HookCallback": "callback",
     "HookedModule": "module",
+    "LightningLoggerHook": "loggers",
     "LightningRunner": "runner",
     "Migration": "migration.migration",
     "as_hook": "wrapping",

@@ -185,7 +185,7 @@ def check_writable(folder: str, storage_options: StorageOptions = None, *, argum
             pass
     except (OSError, ValueError) as error:  # a ValueError: a name with a null byte
         raise ConfigError(
-            f"{argument}: no checkpoint can be written to {folder} ({type(error).__name__}: {error}); name a folder "
+            f"{argument}: nothing can be written to {folder} ({type(error).__name__}: {error}); name a folder "
             "that can be made and written to"
         ) from error
 

@@ -1,4 +1,4 @@
-"""Averages of parameters and gradients over all processes."""
+"""Averages of parameters and gradients over all processes, and the greatest of their numbers."""
 
 from __future__ import annotations
 
@@ -88,3 +88,18 @@ def _buckets(tensors: list[torch.Tensor], limit: float) -> Iterator[list[torch.T
         open_buckets.setdefault(kind, []).append(tensor)
         sizes[kind] = sizes.get(kind, 0) + size
     yield from open_buckets.values()
+
+
+def greatest(number: int) -> int:
+    """Give the greatest of the numbers that the processes have, on rank 0; the others get their own. All must call it.
+
+    Args:
+        number: this process's.
+    """
+    rank, world_size = get_dist_info()
+    if world_size == 1:
+        return number
+    device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
+    found = torch.tensor(number, device=device)
+    dist.reduce(found, 0, op=dist.ReduceOp.MAX)
+    return int(found) if rank == 0 else number

@@ -14,6 +14,7 @@ from mmhooks.hooks import (
     EvalHook,
     GradientCumulativeOptimizerHook,
     LoggerHook,
+    RetiredLoggerHook,
 )
 from mmhooks.hooks.updater import UpdaterHook
 from mmhooks.plan import RunPlan
@@ -158,6 +159,10 @@ def _of_logger(hook: LoggerHook, point: str) -> str | None:
     return count(hook.interval, "iteration") if point == "after_train_iter" else None
 
 
+def _of_retired(hook: RetiredLoggerHook, point: str) -> str | None:
+    return f"once, to say that {hook.service} is gone"
+
+
 def _of_group(hook: GradientCumulativeOptimizerHook, point: str) -> str | None:
     steps = hook.cumulative_iters
     return f"every iteration, a step every {steps}" if point == "after_train_iter" and steps > 1 else None
@@ -172,6 +177,7 @@ _SAYING: dict[type, Callable[[Any, str], str | None]] = {
     CheckpointHook: _of_checkpoint,
     EvalHook: _of_evaluation,
     LoggerHook: _of_logger,
+    RetiredLoggerHook: _of_retired,
     GradientCumulativeOptimizerHook: _of_group,
     EMAHook: _of_interval,
     CheckInvalidLossHook: _of_interval,

@@ -259,17 +259,17 @@ def test_a_folder_in_the_home_folder(tmp_path, monkeypatch):
 
 def test_a_local_folder_that_cannot_be(made):
     for folder in (str(made(b"a file")), f"{made(b'a file')}/below"):
-        with pytest.raises(ConfigError, match=rf"^out_dir: no checkpoint can be written to {re.escape(folder)} \("):
+        with pytest.raises(ConfigError, match=rf"^out_dir: nothing can be written to {re.escape(folder)} \("):
             check_writable(folder)
-    with pytest.raises(ConfigError, match=r"no checkpoint can be written to .*null byte"):
+    with pytest.raises(ConfigError, match=r"nothing can be written to .*null byte"):
         check_writable("a\0b")
-    with pytest.raises(ConfigError, match=r"^CheckpointHook's out_dir: no checkpoint can be written to"):
+    with pytest.raises(ConfigError, match=r"^CheckpointHook's out_dir: nothing can be written to"):
         check_writable(str(made(b"a file")), argument="CheckpointHook's out_dir")
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that even root cannot write to")
 def test_a_local_folder_that_cannot_be_written_to():
-    with pytest.raises(ConfigError, match=r"^out_dir: no checkpoint can be written to /proc/self \("):
+    with pytest.raises(ConfigError, match=r"^out_dir: nothing can be written to /proc/self \("):
         check_writable("/proc/self")
 
 

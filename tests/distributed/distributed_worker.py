@@ -23,6 +23,7 @@ from mmhooks.distributed import (
     sync_random_seed,
     unwrap,
 )
+from mmhooks.distributed.reduce import greatest
 from mmhooks.drivers import native
 
 
@@ -188,6 +189,7 @@ def wrapped(rank: int) -> dict[str, Any]:
 def runs(rank: int) -> dict[str, Any]:
     set_random_seed(5, use_rank_shift=True)
     seen: dict[str, Any] = {"shifted": torch.rand(1).item(), "PYTHONHASHSEED": os.environ["PYTHONHASHSEED"]}
+    seen["greatest"] = [greatest(rank + 3), greatest(5 - rank)]
     seen["agreed"] = [sync_random_seed(), sync_random_seed(rank + 3)]
     spec = build_run({**CONFIG, "find_unused_parameters": True, "evaluation": {"interval": 1, "metric": "hits"}})
     model: Any = spec.model

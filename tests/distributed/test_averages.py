@@ -6,6 +6,7 @@ from torch import nn
 
 from mmhooks import ConfigError
 from mmhooks.distributed import allreduce_grads, allreduce_params, get_dist_info, master_only
+from mmhooks.distributed.reduce import greatest
 
 
 def test_ranks(seen):
@@ -72,3 +73,8 @@ def test_coalesce_is_a_flag(function, value):
 def test_a_bucket_size_is_a_number(function, size):
     with pytest.raises(ConfigError, match="bucket_size_mb must be a number of MB, or -1"):
         function([], bucket_size_mb=size)
+
+
+def test_the_greatest_number_is_on_rank_0(seen):
+    assert seen.both("runs", "greatest") == [[4, 5], [4, 4]]
+    assert greatest(7) == 7

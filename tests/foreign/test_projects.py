@@ -230,12 +230,20 @@ def test_a_text_logger_of_a_projects_own(tmp_path):
     assert runs[0].log[1]["more"] == 1
 
 
-def test_an_argument_that_ours_lacks_keeps_mmcvs_own(tmp_path):
-    hooks = lambda: [(mmcv.TextLoggerHook(out_dir=str(tmp_path / "store")), "VERY_LOW")]  # noqa: E731
+def test_the_out_dir_of_a_text_logger(tmp_path):
+    hooks = lambda: [(mmcv.TextLoggerHook(out_dir=str(tmp_path / "store"), keep_local=False), "VERY_LOW")]  # noqa: E731
     for driver in DRIVERS:
         seen = train(driver, tmp_path / driver, hooks, training={"log_config": None})
-        assert not any("is replaced" in line for line in seen.console)
+        assert any("is replaced" in line for line in seen.console)
         assert len(list((tmp_path / "store" / driver).glob("*.log.json"))) == 1
+        assert not list((tmp_path / driver).glob("*.log.json"))
+
+
+def test_a_logger_whose_service_is_gone(tmp_path):
+    hooks = lambda: [(mmcv.PaviLoggerHook(add_last_ckpt=True), "VERY_LOW")]  # noqa: E731
+    for driver in DRIVERS:
+        seen = train(driver, tmp_path / driver, hooks, training={"log_config": None})
+        assert sum("the service Pavi is gone" in line for line in seen.console) == 1
 
 
 class Slow(mmcv.EMAHook):

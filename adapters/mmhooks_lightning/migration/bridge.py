@@ -7,6 +7,8 @@ from typing import Any
 
 from mmhooks.config.writing import write_value
 from mmhooks.hook_names import hook_type, is_known
+from mmhooks.hooks.loggers.retired import retired_service
+from mmhooks.hooks.loggers.service import extra_of
 from mmhooks.plan import PlannedHook, RunPlan
 from mmhooks.priority import get_priority, priority_name
 from mmhooks.recipes.keys import Fate, KeyFate
@@ -102,7 +104,13 @@ def _hook_row(plan: RunPlan, key: str, text: str) -> Row:
 def _registered(key: str, text: str, kind: str, priority: int | str, why: str = "") -> Row:
     """Make the row of a hook that is registered by its name."""
     became = f"{kind} at {priority_name(get_priority(priority))} on the HookCallback"
+    service = retired_service(kind)
+    if service is not None:
+        why = f"the service {service} is gone: the hook says so once, and logs nothing"
+        return Row(key, text, became, Verdict.NOT_MAPPED, why)
     if is_known(kind):
+        extra = extra_of(kind)
+        why = ", ".join(filter(None, (why, extra and f'with pip install "mmhooks[{extra}]"')))
         return Row(key, text, became, Verdict.EXACT, why)
     return Row(key, text, became, Verdict.CARRIED, carried(kind))
 

@@ -17,6 +17,7 @@ from mmhooks.hooks.loggers.parameters import config_text, hyper_parameters
 from mmhooks.hooks.loggers.system import system_values
 from mmhooks.hooks.loggers.text import TextLoggerHook
 from mmhooks.media import Media
+from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
 
 
@@ -97,7 +98,7 @@ class ServiceLoggerHook(LoggerHook):
         Raises:
             ConfigError: it is not; the message names the extra.
         """
-        if not _is_installed(self.package):
+        if not is_installed(self.package):
             raise ConfigError(
                 f"{type(self).__name__} needs {self.package}, which is not installed: "
                 f'pip install "mmhooks[{self.extra}]"'
@@ -305,7 +306,40 @@ class ServiceLoggerHook(LoggerHook):
         return {**self.__dict__, "client": None, "_runs": False, "_started": False}
 
 
-def _is_installed(package: str) -> bool:
+def check_kwargs(owner: str, name: str, value: Any) -> dict[str, Any]:
+    """Check that an argument is a dict of the arguments of something else, or None for none.
+
+    Args:
+        owner: whose argument it is.
+        name: the argument's name.
+        value: what was given.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{owner}'s {name} must be a dict of arguments, or None, not {value!r}")
+    return dict(value)
+
+
+def extra_of(kind: str) -> str | None:
+    """Name the extra of mmhooks that a class of logger hooks needs, if it needs one.
+
+    Args:
+        kind: the name of the class.
+
+    Example:
+        >>> extra_of("MlflowLoggerHook")
+        'mlflow'
+    """
+    found = HOOKS.get(kind)
+    return found.extra if isinstance(found, type) and issubclass(found, ServiceLoggerHook) else None
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether there is a package of a name, without importing it."""
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
-from mmhooks.checks import check_count
+from mmhooks.checkpoint import check_writable, storage_options_of
+from mmhooks.checkpoint.storage import located
+from mmhooks.checks import check_count, check_flag, check_path
+from mmhooks.distributed.reduce import greatest
+from mmhooks.errors import ConfigError
+from mmhooks.hooks.checkpoint import resolve_out_dir
 from mmhooks.hooks.loggers.base import LoggerHook
 from mmhooks.hooks.loggers.lines import json_line
+from mmhooks.hooks.loggers.upload import check_suffixes, upload_logs
 from mmhooks.registry import HOOKS
 from mmhooks.runner.base import BaseRunner
 
@@ -24,7 +31,8 @@ class TextLoggerHook(LoggerHook):
 
     The first line of the file is the runner's ``meta`` (if it has one), the others have ``mode``, ``epoch``,
     ``iter``, ``lr`` (of the first param group) and the averages; floats are rounded to 5 digits. Without a
-    work_dir there is no file.
+    work_dir there is no file. ``memory`` is the most MB of GPU memory that tensors of a process have taken so far, the
+    greatest of all processes.
 
     Args:
         by_epoch: iterations are counted within the epoch.
@@ -33,9 +41,19 @@ class TextLoggerHook(LoggerHook):
         reset_flag: clear the averages after logging. The last logger of a runner always does.
         interval_exp_name: print ``meta["exp_name"]`` every so many iterations, and with ``by_epoch`` at the end of
             each epoch; 0 or -1: only then.
+        out_dir: when the run is over, log files are copied from the work_dir to a folder of its name in this one: a
+            local folder, or a place in a store that fsspec reaches, such as ``s3://bucket/logs``.
+        out_suffix: what the names of such files end with, in the work_dir and its folders.
+        keep_local: otherwise a file is removed from the work_dir when its copy is safely there.
+        file_client_args: the store of ``out_dir``, see `CheckpointHook`.
 
     Raises:
-        ConfigError: an argument of another kind.
+        ConfigError: an argument of another kind, or a store that cannot be used.
+
+    Example:
+        >>> runner.register_logger_hooks(
+        ...     dict(interval=50, hooks=[dict(type="TextLoggerHook", out_dir="s3://bucket/logs")])
+        ... )
     """
 
     def __init__(
@@ -45,15 +63,27 @@ class TextLoggerHook(LoggerHook):
         ignore_last: bool = True,
         reset_flag: bool = False,
         interval_exp_name: int = 1000,
+        out_dir: str | os.PathLike[str] | None = None,
+        out_suffix: str | Sequence[str] = (".log.json", ".log", ".py"),
+        keep_local: bool = True,
+        file_client_args: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(interval, ignore_last, reset_flag, by_epoch)
+        name = type(self).__name__
         self.interval_exp_name = check_count(
-            type(self).__name__,
-            "interval_exp_name",
-            interval_exp_name,
-            minimum=0,
-            special={-1: "the ends of epochs only"},
+            name, "interval_exp_name", interval_exp_name, minimum=0, special={-1: "the ends of epochs only"}
         )
+        out_dir = check_path(name, "out_dir", out_dir, optional=True)
+        self.out_suffix = check_suffixes(name, out_suffix)
+        self.keep_local = check_flag(name, "keep_local", keep_local)
+        self.file_client_args = file_client_args
+        self._storage_options = storage_options_of(file_client_args)
+        if out_dir:
+            located(out_dir, file_client_args)  # wrong now rather than when the run begins
+        elif file_client_args is not None:
+            raise ConfigError(f"{name}'s file_client_args is the store of its out_dir, and there is no out_dir")
+        self.out_dir = out_dir  # from before_run on, as in MMCV, the folder itself
+        self._wanted_dir = out_dir
         self.time_sec_tot = 0.0
         self.start_iter = 0
         self.json_log_path: Path | None = None
@@ -68,10 +98,23 @@ class TextLoggerHook(LoggerHook):
         self._cuda = torch.cuda.is_available()
         self._close()
         runner.on_leave(self._close)
+        if self._wanted_dir:
+            self._find_out_dir(runner, self._wanted_dir)
         folder = runner.work_dir
         self.json_log_path = None if folder is None else Path(folder) / f"{runner.timestamp}.log.json"
         if runner.meta is not None:
             self._dump_log(runner.meta, runner)
+
+    def _find_out_dir(self, runner: BaseRunner, wanted: str) -> None:
+        if runner.work_dir is None:
+            raise ConfigError(
+                f"{type(self).__name__}(out_dir={wanted!r}) copies log files from a work_dir, and the runner has none: "
+                "give it a work_dir, or leave out_dir out"
+            )
+        self.out_dir = resolve_out_dir(wanted, runner.work_dir, self.file_client_args)
+        if runner.rank == 0 and runner.writes_files:
+            check_writable(self.out_dir, self._storage_options, argument=f"{type(self).__name__}'s out_dir")
+            runner.logger.info("Log files will be copied to %s after the run", self.out_dir)
 
     def log(self, runner: BaseRunner) -> dict[str, Any]:
         """Write one line to the terminal and one to the file.
@@ -90,11 +133,15 @@ class TextLoggerHook(LoggerHook):
         lr = runner.current_lr()
         line["lr"] = {name: own[0] for name, own in lr.items()} if isinstance(lr, dict) else lr[0]
         if self._cuda and "time" in output:
-            line["memory"] = torch.cuda.max_memory_allocated() // 2**20
+            line["memory"] = self._get_max_memory(runner)
         line.update(output)
         self._log_info(line, runner)
         self._dump_log(line, runner)
         return line
+
+    def _get_max_memory(self, runner: BaseRunner) -> int:
+        """Give the MB of GPU memory, on rank 0 the greatest of all; every rank calls it. As in MMCV, for subclasses."""
+        return greatest(torch.cuda.max_memory_allocated(getattr(runner.model, "output_device", None)) // 2**20)
 
     def _log_info(self, line: dict[str, Any], runner: BaseRunner) -> None:
         """Write a line to the terminal; a subclass may override it, as in MMCV."""
@@ -160,8 +207,11 @@ class TextLoggerHook(LoggerHook):
         self._opened = os.fstat(self._file.fileno())
 
     def after_run(self, runner: BaseRunner) -> None:
-        """Close the file."""
+        """Close the file, and copy it and its like to the ``out_dir``."""
         self._close()
+        if self._wanted_dir and runner.rank == 0 and runner.writes_files:
+            assert self.out_dir is not None
+            upload_logs(runner, self.out_dir, self.out_suffix, self.keep_local, self._storage_options)
 
     def _close(self) -> None:
         if self._file is not None:

@@ -9,7 +9,8 @@ import pytest
 from mmhooks import ConfigError
 from mmhooks.config import Config
 from mmhooks.plan import plan_run
-from mmhooks_lightning.migration import plain
+from mmhooks_lightning.migration import bridge, plain
+from mmhooks_lightning.migration.plain.settings import loggers
 from mmhooks_lightning.migration.rows import Verdict
 from tests.lightning.migration.projects import config, planned, written
 from tests.zoo.packages import CACHE, cases
@@ -125,6 +126,51 @@ def test_what_differs_is_said():
     assert "OtherHook has no counterpart" in row_of(plan_of("rules"), "log_config").why
     assert "start=2" in row_of(plan_of("momentum"), "evaluation").why
     assert row_of(plan_of("several"), "optimizer").verdict is Verdict.DIFFERS
+
+
+LOGGERS = [
+    {"type": "TextLoggerHook"},
+    {"type": "TensorboardLoggerHook", "log_dir": "events"},
+    {"type": "MlflowLoggerHook", "exp_name": "digits", "tags": {"who": "me"}, "log_model": False},
+    {"type": "WandbLoggerHook", "init_kwargs": {"project": "digits", "entity": "us", "config": {"a": 1}}},
+    {"type": "NeptuneLoggerHook", "init_kwargs": {"mode": "offline"}},
+    {"type": "DvcliveLoggerHook"},
+    {"type": "ClearMLLoggerHook"},
+    {"type": "PaviLoggerHook"},
+    {"type": "MyLoggerHook"},
+]
+
+
+def test_every_kind_of_logger():
+    plan = planned(log_config={"interval": 20, "hooks": LOGGERS})
+    assert loggers(plan) == {
+        "CSVLogger": {"name": "csv"},
+        "TensorBoardLogger": {"save_dir": "events", "name": "", "version": ""},
+        "MLFlowLogger": {"experiment_name": "digits", "tags": {"who": "me"}},
+        "WandbLogger": {"project": "digits", "entity": "us"},
+    }
+    why = row_of(plan, "log_config").why
+    for said in (
+        "NeptuneLoggerHook has no counterpart: Lightning's NeptuneLogger is gone with the service",
+        "DvcliveLoggerHook has no counterpart: dvclive.lightning.DVCLiveLogger is a logger for train.py",
+        "ClearMLLoggerHook has no counterpart: clearml.Task.init() in train.py records",
+        "PaviLoggerHook is left out: the service Pavi is gone",
+        "MyLoggerHook has no counterpart: add a logger of Lightning to train.py",
+    ):
+        assert said in why
+
+
+def test_every_kind_of_logger_on_the_bridge():
+    plan = planned(log_config={"interval": 20, "hooks": LOGGERS})
+    said = {row.key: row for row in bridge.rows(plan)}
+    for index, extra in enumerate(["", "tensorboard", "mlflow", "wandb", "neptune", "dvclive", "clearml"]):
+        row = said[f"log_config.hooks[{index}]"]
+        assert row.verdict is Verdict.EXACT
+        assert row.became == f"{LOGGERS[index]['type']} at VERY_LOW on the HookCallback"
+        assert row.why == "every 20 iterations" + (f', with pip install "mmhooks[{extra}]"' if extra else "")
+    assert said["log_config.hooks[7]"].verdict is Verdict.NOT_MAPPED
+    assert "the service Pavi is gone" in said["log_config.hooks[7]"].why
+    assert said["log_config.hooks[8]"].verdict is Verdict.CARRIED
 
 
 def test_the_files_that_stay_are_known():

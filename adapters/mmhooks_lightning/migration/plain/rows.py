@@ -11,7 +11,7 @@ from mmhooks_lightning.migration.plain.files import checkpoint_row, evaluation_r
 from mmhooks_lightning.migration.plain.hooks import own_hooks
 from mmhooks_lightning.migration.plain.optimizer import optimizer_rows, stepping, stepping_row
 from mmhooks_lightning.migration.plain.schedules import Scheduled, lr_schedule, momentum_schedule
-from mmhooks_lightning.migration.plain.settings import loggers, trainer_settings, unknown_loggers
+from mmhooks_lightning.migration.plain.settings import loggers, missing_loggers, trainer_settings
 from mmhooks_lightning.migration.plain.text import flat_text
 from mmhooks_lightning.migration.rows import Row, Verdict
 
@@ -152,9 +152,7 @@ def _log_row(plan: RunPlan, value: Any) -> Row:
         return Row("log_config", _short(value), "no logger", Verdict.EXACT)
     interval = trainer_settings(plan)["log_every_n_steps"]
     reasons = ["a row has the values of one iteration, where MMCV averages over the interval"]
-    unknown = unknown_loggers(plan)
-    if unknown:
-        reasons.append(f"{', '.join(unknown)} has no counterpart: add a logger of Lightning's to train.py")
+    reasons += missing_loggers(plan)
     became = f"log_every_n_steps={interval}, {', '.join(names)}, LearningRateMonitor"
     return Row("log_config", _short(value), became, Verdict.DIFFERS, "; ".join(reasons))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmhooks.hooks.loggers.retired import retired_service
 from mmhooks.plan import RunPlan
 from mmhooks_lightning.migration.plain.files import checkpoint_settings, evaluation_settings
 from mmhooks_lightning.migration.plain.hooks import own_hooks
@@ -20,8 +21,18 @@ _LOGGERS = {
     "MMSegWandbHook": "WandbLogger",
     "MMClsWandbHook": "WandbLogger",
 }
-#: Arguments of the logger hooks that the loggers of Lightning take, by their name there.
-_LOGGER_ARGUMENTS = {"exp_name": "experiment_name", "project": "project", "group": "group", "name": "name"}
+#: Arguments of the logger hooks that the loggers of Lightning take, by their names there.
+_LOGGER_ARGUMENTS = {
+    "TensorBoardLogger": {"log_dir": "save_dir"},
+    "MLFlowLogger": {"exp_name": "experiment_name", "tags": "tags"},
+    "WandbLogger": {name: name for name in ("project", "group", "name", "entity", "id", "job_type", "notes", "tags")},
+}
+#: What to do about those that have no counterpart.
+_ADVICE = {
+    "NeptuneLoggerHook": "Lightning's NeptuneLogger is gone with the service",
+    "DvcliveLoggerHook": "dvclive.lightning.DVCLiveLogger is a logger for train.py",
+    "ClearMLLoggerHook": "clearml.Task.init() in train.py records what a TensorBoardLogger writes",
+}
 
 
 def config_values(plan: RunPlan) -> dict[str, Any]:
@@ -93,17 +104,27 @@ def loggers(plan: RunPlan) -> dict[str, dict[str, Any]]:
     for hook in config.get("hooks", ()):
         name = _LOGGERS.get(hook.get("type", "")) if isinstance(hook, Mapping) else None
         if name is not None:
-            given = {**hook, **hook.get("init_kwargs", {})}
-            found[name] = {new: given[old] for old, new in _LOGGER_ARGUMENTS.items() if given.get(old) is not None}
+            given = {**hook, **(hook.get("init_kwargs") or {})}
+            taken = _LOGGER_ARGUMENTS[name]
+            found[name] = {new: given[old] for old, new in taken.items() if given.get(old) is not None}
+            if "save_dir" in found[name]:
+                found[name] |= {"name": "", "version": ""}  # no folders below the one that the hook names
     return found
 
 
-def unknown_loggers(plan: RunPlan) -> list[str]:
-    """Give the types of the logger hooks that have no counterpart."""
+def missing_loggers(plan: RunPlan) -> list[str]:
+    """Say of each logger hook without a counterpart what to do about it."""
     config = plan.training_hooks.get("log_config")
     hooks = config.get("hooks", ()) if isinstance(config, Mapping) else ()
     kinds = [str(hook.get("type")) if isinstance(hook, Mapping) else type(hook).__name__ for hook in hooks]
-    return [kind for kind in kinds if kind not in (*_LOGGERS, "TextLoggerHook")]
+    return [_without_counterpart(kind) for kind in kinds if kind not in (*_LOGGERS, "TextLoggerHook")]
+
+
+def _without_counterpart(kind: str) -> str:
+    service = retired_service(kind)
+    if service is not None:
+        return f"{kind} is left out: the service {service} is gone"
+    return f"{kind} has no counterpart: {_ADVICE.get(kind, 'add a logger of Lightning to train.py')}"
 
 
 def _log_interval(plan: RunPlan) -> int:
