@@ -6,7 +6,10 @@ READY := $(VENV)/.ready
 # tiny models: more threads would only wait for each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types bench equivalence golden oracle mmcv mmcls zoo hostile chaos wheel clean
+# the banner of mkdocs-material about other projects
+export NO_MKDOCS_2_WARNING ?= 1
+
+.PHONY: demo test lint types docs pages bench equivalence golden oracle mmcv mmcls zoo hostile chaos wheel clean
 
 demo: $(READY)            ## one config, both drivers, the numbers side by side
 	$(RUN) -m mmhooks demo
@@ -23,6 +26,12 @@ types: $(READY)
 
 bench: $(READY)           ## ratios against peers: one table, and benchmarks/results/bench.json
 	$(RUN) -m benchmarks
+
+docs: $(READY)            ## the documentation, built strictly into site/
+	$(RUN) -m mkdocs build --strict
+
+pages: $(READY)           ## write anew what is generated in docs/: pictures, commands with their output, benchmarks
+	PYTHONPATH=. $(RUN) -m docs.make
 
 equivalence: export CASES ?= 300
 equivalence: $(READY)     ## all hooks and settings, and 300 drawn cases (CASES, SEED), under both drivers: the same
@@ -74,4 +83,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(ORACLE) build dist work_dirs
+	rm -rf $(VENV) $(ORACLE) build dist site work_dirs
