@@ -17,7 +17,7 @@ from mmhooks.report.timeline import Lane, Loop, lanes
 from mmhooks.walk import acts
 
 WIDTH, ROW, PAD, TOP = 1000, 46, 14, 30
-NAMES, FIRST = 190, 222  # where the name of a point ends and the first hook begins
+NAMES, FIRST = 176, 206  # where the name of a point ends and the first hook begins
 FONT = "ui-sans-serif, system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 
 #: Colours of hooks from the first priority to the last, then ink, faint ink, lines, and the grounds of nested loops.
@@ -77,7 +77,7 @@ class Picture:
         for turn, call in enumerate(lane.calls):
             if turn:
                 self.text(x - 12, middle + 5, "\u203a", 15, fill=self.faint)
-            width = max(7.8 * len(call.hook), 6.7 * len(call.priority)) + 16
+            width = max(7.0 * len(call.hook), 6.0 * len(call.priority)) + 16
             fill = self.hooks[PRIORITIES.get(call.priority, 2)]
             self.parts.append(self.box(x, self.y + 3, width, ROW - 7, fill))
             self.text(x + 8, self.y + 19, call.hook, 11, font_weight="600")
