@@ -36,6 +36,7 @@ class Block:
         title: the name of a file that it stands for.
         runs: whether it is a program of Python to be run; otherwise a titled one is a file to be written.
         kept: whether what a console shows is an extract, which is written by hand.
+        recipe: whether it is a recipe of the cookbook.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Block:
     title: str = ""
     runs: bool = False
     kept: bool = False
+    recipe: bool = False
 
 
 def blocks(page: Path) -> list[Block]:
@@ -50,7 +52,14 @@ def blocks(page: Path) -> list[Block]:
     found = []
     for kind, rest, text in _FENCE.findall(page.read_text(encoding="utf-8")):
         title = _TITLE.search(rest)
-        found.append(Block(kind, text, title.group(1) if title else "", *(word in rest.split() for word in ("run", "keep"))))
+        found.append(
+            Block(
+                kind,
+                text,
+                title.group(1) if title else "",
+                *(word in rest.split() for word in ("run", "keep", "recipe")),
+            )
+        )
     return found
 
 

@@ -90,7 +90,9 @@ class Picture:
     def svg(self, title: str) -> str:
         """Give the whole picture."""
         height = self.y + PAD
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img" font-family="{FONT}">'
+        head = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" role="img" font-family="{FONT}">'
+        )
         ground = self.box(0.5, 0.5, WIDTH - 1, height - 1, self.grounds[0], stroke=self.line)
         return "\n".join([head, f"<title>{escape(title)}</title>", ground, *self.parts, "</svg>", ""])
 
