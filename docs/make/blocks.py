@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import re
 import runpy
 import shlex
@@ -130,7 +129,7 @@ def _run_file(words: list[str]) -> str:
         finally:
             sys.argv, sys.path[:] = argv, path
             for name in set(sys.modules) - modules:  # those beside the program, which another one may have too
-                if os.getcwd() in str(getattr(sys.modules[name], "__file__", "")):
+                if str(Path.cwd()) in str(getattr(sys.modules[name], "__file__", "")):
                     del sys.modules[name]
     return sink.getvalue()
 
@@ -209,5 +208,5 @@ def renewed(text: str, outputs: Iterator[str]) -> str:
 
 def tidy(output: str) -> str:
     """Give what a command prints without what is of this machine and this moment."""
-    lines = [line.rstrip() for line in output.replace(os.getcwd(), "/home/me").strip("\n").splitlines()]
+    lines = [line.rstrip() for line in output.replace(str(Path.cwd()), "/home/me").strip("\n").splitlines()]
     return "".join(f"{line}\n" for line in lines)
