@@ -27,8 +27,9 @@ types: $(READY)
 bench: $(READY)           ## ratios against peers: one table, and benchmarks/results/bench.json
 	$(RUN) -m benchmarks
 
-docs: $(READY)            ## the documentation, built strictly into site/
+docs: $(READY)            ## the documentation, built strictly into site/, and looked at in Chromium
 	$(RUN) -m mkdocs build --strict
+	$(RUN) -m pytest -q tests/docs/site_in_browser.py
 
 pages: $(READY)           ## write anew what is generated in docs/: pictures, commands with their output, benchmarks
 	PYTHONPATH=. $(RUN) -m docs.make

@@ -1,4 +1,8 @@
-"""The blocks of code on a page, and what they print when they are run as a reader would run them."""
+"""The blocks of code on a page, and what they print when they are run as a reader would run them.
+
+A comment before a block says more of it: ``<!-- run -->`` a program of Python to be run, ``<!-- recipe -->`` one of the
+cookbook, ``<!-- keep -->`` a console of which an extract is shown.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from typer.testing import CliRunner
 
 DOCS = Path(__file__).parents[1]
 
-_FENCE = re.compile(r"^```(\w+)?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^(?:<!-- ([\w ]+) -->\n)?```(\w+)?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile(r'title="([^"]+)"')
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*(?:e[+-]?\d+)?")
 _RULE = re.compile(r"[^\w\s.,:;()\[\]{}=<>+*/%'\"#$@!?&|-]+")  # what tables are drawn with
@@ -49,14 +53,14 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     """Give the blocks of a page in order."""
     found = []
-    for kind, rest, text in _FENCE.findall(page.read_text(encoding="utf-8")):
+    for marks, kind, rest, text in _FENCE.findall(page.read_text(encoding="utf-8")):
         title = _TITLE.search(rest)
         found.append(
             Block(
                 kind,
                 text,
                 title.group(1) if title else "",
-                *(word in rest.split() for word in ("run", "keep", "recipe")),
+                *(word in marks.split() for word in ("run", "keep", "recipe")),
             )
         )
     return found
@@ -197,8 +201,8 @@ def renewed(text: str, outputs: Iterator[str]) -> str:
     """
 
     def renew(match: re.Match[str]) -> str:
-        kind, rest, body = match.groups()
-        if kind != "console" or "keep" in rest.split():
+        marks, kind, rest, body = match.groups()
+        if kind != "console" or marks == "keep":
             return match.group()
         parts = [f"$ {line}\n" + (next(outputs) if is_run(line) else output) for line, output in commands(body)]
         return f"```console{rest}\n{''.join(parts)}```"
