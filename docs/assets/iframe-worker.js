@@ -19,7 +19,8 @@ if (location.protocol === "file:") {
     }
 
     postMessage(data) {
-      this.ready.then(() => this.frame.contentWindow.postMessage(data, "*"));
+      // the frame's own postMessage is the worker's, which sends to this page
+      this.ready.then(() => window.postMessage.call(this.frame.contentWindow, data, "*"));
     }
 
     terminate() {
