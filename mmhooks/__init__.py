@@ -1,196 +1,30 @@
 """MMCV-style training hooks that run unchanged under native runners and a Lightning Trainer."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmhooks.api import *  # noqa: F403  (its __all__)
+
 __version__ = "0.1.0"
 
-from mmhooks.amp import auto_fp16, force_fp32, wrap_fp16_model
-from mmhooks.checkpoint import (
-    CheckpointLoader,
-    get_state_dict,
-    load_checkpoint,
-    load_checkpoint_with_prefix,
-    load_state_dict,
-    save_checkpoint,
-    weights_to_cpu,
-)
-from mmhooks.config import Config
-from mmhooks.distributed import (
-    MMDataParallel,
-    MMDistributedDataParallel,
-    allreduce_grads,
-    allreduce_params,
-    get_dist_info,
-    init_dist,
-    master_only,
-    set_random_seed,
-    sync_random_seed,
-)
-from mmhooks.distributed.collect import collect_results_cpu, collect_results_gpu
-from mmhooks.errors import (
-    CheckpointError,
-    ConfigError,
-    HookError,
-    InvalidLossError,
-    MMHooksError,
-    ModelError,
-    RegistryError,
-)
-from mmhooks.evaluation import multi_gpu_test, single_gpu_test
-from mmhooks.hooks import (
-    CheckInvalidLossHook,
-    CheckpointHook,
-    ClosureHook,
-    CosineAnnealingLrUpdaterHook,
-    CosineAnnealingMomentumUpdaterHook,
-    CosineRestartLrUpdaterHook,
-    CyclicLrUpdaterHook,
-    CyclicMomentumUpdaterHook,
-    DistEvalHook,
-    DistSamplerSeedHook,
-    EMAHook,
-    EmptyCacheHook,
-    EvalHook,
-    ExpLrUpdaterHook,
-    FixedLrUpdaterHook,
-    FlatCosineAnnealingLrUpdaterHook,
-    Fp16OptimizerHook,
-    GradientCumulativeFp16OptimizerHook,
-    GradientCumulativeOptimizerHook,
-    Hook,
-    InvLrUpdaterHook,
-    IterTimerHook,
-    LinearAnnealingLrUpdaterHook,
-    LinearAnnealingMomentumUpdaterHook,
-    LoggerHook,
-    LrUpdaterHook,
-    MomentumUpdaterHook,
-    OneCycleLrUpdaterHook,
-    OneCycleMomentumUpdaterHook,
-    OptimizerHook,
-    PolyLrUpdaterHook,
-    Preempted,
-    PreemptHook,
-    ProfilerHook,
-    StepLrUpdaterHook,
-    StepMomentumUpdaterHook,
-    SyncBuffersHook,
-    TextLoggerHook,
-)
-from mmhooks.log_buffer import LogBuffer
-from mmhooks.optim import DefaultOptimizerConstructor, build_optimizer, build_optimizer_constructor
-from mmhooks.priority import Priority, get_priority
-from mmhooks.registry import (
-    DATASETS,
-    HOOKS,
-    MODELS,
-    OPTIMIZER_BUILDERS,
-    OPTIMIZERS,
-    RUNNER_BUILDERS,
-    RUNNERS,
-    Registry,
-    build_from_cfg,
-)
-from mmhooks.runner import (
-    BaseRunner,
-    DefaultRunnerConstructor,
-    EpochBasedRunner,
-    IterBasedRunner,
-    IterLoader,
-    Runner,
-    build_runner,
-    build_runner_constructor,
-)
 
-__all__ = [
-    "DATASETS",
-    "HOOKS",
-    "MODELS",
-    "OPTIMIZERS",
-    "OPTIMIZER_BUILDERS",
-    "RUNNERS",
-    "RUNNER_BUILDERS",
-    "BaseRunner",
-    "CheckInvalidLossHook",
-    "CheckpointError",
-    "CheckpointHook",
-    "CheckpointLoader",
-    "ClosureHook",
-    "Config",
-    "ConfigError",
-    "CosineAnnealingLrUpdaterHook",
-    "CosineAnnealingMomentumUpdaterHook",
-    "CosineRestartLrUpdaterHook",
-    "CyclicLrUpdaterHook",
-    "CyclicMomentumUpdaterHook",
-    "DefaultOptimizerConstructor",
-    "DefaultRunnerConstructor",
-    "DistEvalHook",
-    "DistSamplerSeedHook",
-    "EMAHook",
-    "EmptyCacheHook",
-    "EpochBasedRunner",
-    "EvalHook",
-    "ExpLrUpdaterHook",
-    "FixedLrUpdaterHook",
-    "FlatCosineAnnealingLrUpdaterHook",
-    "Fp16OptimizerHook",
-    "GradientCumulativeFp16OptimizerHook",
-    "GradientCumulativeOptimizerHook",
-    "Hook",
-    "HookError",
-    "InvLrUpdaterHook",
-    "InvalidLossError",
-    "IterBasedRunner",
-    "IterLoader",
-    "IterTimerHook",
-    "LinearAnnealingLrUpdaterHook",
-    "LinearAnnealingMomentumUpdaterHook",
-    "LogBuffer",
-    "LoggerHook",
-    "LrUpdaterHook",
-    "MMDataParallel",
-    "MMDistributedDataParallel",
-    "MMHooksError",
-    "ModelError",
-    "MomentumUpdaterHook",
-    "OneCycleLrUpdaterHook",
-    "OneCycleMomentumUpdaterHook",
-    "OptimizerHook",
-    "PolyLrUpdaterHook",
-    "PreemptHook",
-    "Preempted",
-    "Priority",
-    "ProfilerHook",
-    "Registry",
-    "RegistryError",
-    "Runner",
-    "StepLrUpdaterHook",
-    "StepMomentumUpdaterHook",
-    "SyncBuffersHook",
-    "TextLoggerHook",
-    "allreduce_grads",
-    "allreduce_params",
-    "auto_fp16",
-    "build_from_cfg",
-    "build_optimizer",
-    "build_optimizer_constructor",
-    "build_runner",
-    "build_runner_constructor",
-    "collect_results_cpu",
-    "collect_results_gpu",
-    "force_fp32",
-    "get_dist_info",
-    "get_priority",
-    "get_state_dict",
-    "init_dist",
-    "load_checkpoint",
-    "load_checkpoint_with_prefix",
-    "load_state_dict",
-    "master_only",
-    "multi_gpu_test",
-    "save_checkpoint",
-    "set_random_seed",
-    "single_gpu_test",
-    "sync_random_seed",
-    "weights_to_cpu",
-    "wrap_fp16_model",
-]
+def __getattr__(name: str) -> Any:
+    # importing PyTorch takes seconds, which the command's help and its completion cannot wait for
+    missing = AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name.startswith("_") and name != "__all__":
+        raise missing
+    if find_spec(f"{__name__}.{name}") is not None:
+        return import_module(f"{__name__}.{name}")
+    try:
+        value = globals()[name] = getattr(import_module("mmhooks.api"), name)
+    except AttributeError:
+        raise missing from None
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *import_module("mmhooks.api").__all__})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +20,9 @@ from mmhooks.distributed.wrappers import unwrap
 from mmhooks.errors import HookError, ModelError
 
 Predict = Callable[[nn.Module, Any], tuple[Any, Any]]
+
+#: Functions that stand between a test and its batches.
+_followers: list[Callable[[Any], Iterable[Any]]] = []
 
 
 class Metrics(Protocol):
@@ -62,7 +66,7 @@ def single_gpu_test(model: nn.Module, data_loader: Any) -> list[Any]:
     inner = unwrap(model)  # ranks may have different numbers of batches: a wrapper's forward would wait for the others
     device = device_of(inner)
     results: list[Any] = []
-    for batch in data_loader:
+    for batch in _followed(data_loader):
         if not isinstance(batch, Mapping):
             raise HookError(
                 f"a test calls model(return_loss=False, **batch), but the loader yields a {type(batch).__name__}: "
@@ -144,7 +148,7 @@ def measure(model: nn.Module, data_loader: Any, metrics: Metrics, predict: Predi
     device = device_of(inner)
     metrics.to(device)
     metrics.reset()
-    for batch in data_loader:
+    for batch in _followed(data_loader):
         pair = predict(inner, to_device(batch, device))
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             found = f"{len(pair)} values" if isinstance(pair, (tuple, list)) else f"a {type(pair).__name__}"
@@ -163,6 +167,31 @@ def measure(model: nn.Module, data_loader: Any, metrics: Metrics, predict: Predi
         if not hasattr(type(value), "__float__"):
             raise HookError(f"the metric {name!r} gives {value!r:.60}, which is no number")
     return {name: float(value) for name, value in values.items()}
+
+
+@contextlib.contextmanager
+def followed_by(follow: Callable[[Any], Iterable[Any]]) -> Iterator[None]:
+    """Let a function hand the batches on to `single_gpu_test`, `multi_gpu_test` and `measure`, and count them.
+
+    Args:
+        follow: ``follow(data_loader)`` yields the batches of a loader.
+
+    Example:
+        >>> with followed_by(tqdm):
+        ...     results = single_gpu_test(model, loader)
+    """
+    _followers.append(follow)
+    try:
+        yield
+    finally:
+        _followers.remove(follow)
+
+
+def _followed(data_loader: Any) -> Iterable[Any]:
+    batches: Iterable[Any] = data_loader
+    for follow in _followers:
+        batches = follow(batches)
+    return batches
 
 
 _COLLECTION = "metrics must be a torchmetrics MetricCollection, as in MetricCollection({'acc': metric})"

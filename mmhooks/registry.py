@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
 import re
 import sys
@@ -99,6 +100,7 @@ class Registry:
             and `build_from_cfg` without a parent.
         parent: the registry of which this one is a child.
         scope: the first part of a key. Default: the top package of the module that makes the registry.
+        built_ins: a module that completes the registry: it is imported when the registry is first used.
 
     Attributes:
         elsewhere: where names that are not here are looked up, if anywhere: see `mmhooks.foreign`.
@@ -124,6 +126,7 @@ class Registry:
         build_func: Callable[..., Any] | None = None,
         parent: Registry | None = None,
         scope: str | None = None,
+        built_ins: str | None = None,
     ) -> None:
         if parent is not None and not isinstance(parent, Registry):
             raise TypeError(f"the parent of a registry must be a Registry, not {_described(parent)}")
@@ -132,6 +135,7 @@ class Registry:
             scope = str(sys._getframe(1).f_globals.get("__name__", "__main__")).partition(".")[0]
         self._name = name
         self._scope = scope
+        self._built_ins = built_ins
         self._module_dict: dict[str, Callable[..., Any]] = {}
         self._yielding: dict[str, Callable[..., Any]] = {}  # by the name that it gives up when another wants it
         self._children: dict[str, Registry] = {}
@@ -156,6 +160,9 @@ class Registry:
     @property
     def module_dict(self) -> dict[str, Callable[..., Any]]:
         """The registered objects by name."""
+        if self._built_ins is not None:
+            module, self._built_ins = self._built_ins, None
+            importlib.import_module(module)
         return self._module_dict
 
     @property
@@ -164,13 +171,13 @@ class Registry:
         return self._children
 
     def __len__(self) -> int:
-        return len(self._module_dict)
+        return len(self.module_dict)
 
     def __contains__(self, key: str) -> bool:
         return self.get(key) is not None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(name={self._name}, items={self._module_dict})"
+        return f"{type(self).__name__}(name={self._name}, items={self.module_dict})"
 
     @staticmethod
     def split_scope_key(key: str) -> tuple[str | None, str]:
@@ -195,13 +202,14 @@ class Registry:
         if not isinstance(key, str):
             raise TypeError(f"a key of the {self._name} registry must be a str, not {_described(key)}")
         scope, rest = self.split_scope_key(key)
+        entries = self.module_dict  # first: what is elsewhere may be known only then
         if scope == self._scope:
-            return self._module_dict.get(rest)
+            return entries.get(rest)
         if scope in self._children:
             return self._children[scope].get(rest)
         if scope is not None and self.parent is not None:
             return self._root().get(key)
-        own = self._module_dict.get(key) if scope is None else None
+        own = entries.get(key) if scope is None else None
         return own if self.elsewhere is None else self.elsewhere.find(key, own)
 
     def build(self, cfg: Any, **kwargs: Any) -> Any:
@@ -288,14 +296,14 @@ class Registry:
             raise TypeError(f"the {self._name} registry takes a class or a function, not {_described(module)}")
         names = [module.__name__] if names is None else names
         for name in names:
-            holder = self._module_dict.get(name)
+            holder = self.module_dict.get(name)
             if holder is not None and holder is not self._yielding.get(name) and not force:
                 raise RegistryError(
                     f"{name!r} in the {self._name} registry is already {_full_name(holder)}, so it cannot be "
                     f"{_full_name(module)}; give the new one another name with register_module(name=...), or "
                     "replace the old one with register_module(force=True)"
                 )
-        self._module_dict.update(dict.fromkeys(names, module))
+        self.module_dict.update(dict.fromkeys(names, module))
         if yields:
             self._yielding.update(dict.fromkeys(names, module))
 
@@ -315,7 +323,7 @@ class Registry:
 
     def all_keys(self) -> Iterator[str]:
         """List the keys of this registry, those below it and what it finds elsewhere, as they are written from here."""
-        yield from self._module_dict
+        yield from self.module_dict
         for scope, child in self._children.items():
             for key in child.all_keys():
                 yield f"{scope}.{key}"
@@ -418,14 +426,14 @@ def _full_name(target: Callable[..., Any]) -> str:
     return f"{target.__module__}.{target.__qualname__}"
 
 
-HOOKS = Registry("hook", scope="mmhooks")
-RUNNERS = Registry("runner", scope="mmhooks")
-MODELS = Registry("model", scope="mmhooks")
+HOOKS = Registry("hook", scope="mmhooks", built_ins="mmhooks.hooks")
+RUNNERS = Registry("runner", scope="mmhooks", built_ins="mmhooks.runner")
+MODELS = Registry("model", scope="mmhooks", built_ins="mmhooks.foreign")
 DATASETS = Registry("dataset", scope="mmhooks")
-OPTIMIZERS = Registry("optimizer", scope="mmhooks")
-OPTIMIZER_BUILDERS = Registry("optimizer builder", scope="mmhooks")
-RUNNER_BUILDERS = Registry("runner builder", scope="mmhooks")
+OPTIMIZERS = Registry("optimizer", scope="mmhooks", built_ins="mmhooks.foreign")
+OPTIMIZER_BUILDERS = Registry("optimizer builder", scope="mmhooks", built_ins="mmhooks.optim")
+RUNNER_BUILDERS = Registry("runner builder", scope="mmhooks", built_ins="mmhooks.runner")
 
 for _found in list(vars(torch.optim).values()):
     if isinstance(_found, type) and issubclass(_found, torch.optim.Optimizer):
-        OPTIMIZERS.register_module(module=_found, force=True)  # force: one class may have two names there
+        OPTIMIZERS._module_dict[_found.__name__] = _found

@@ -21,6 +21,8 @@ from mmhooks_lightning.runner import LightningRunner
 _NOT_VALUES = frozenset({"eval_iter_num", "step", "epoch"})
 #: Hooks in which a module may log before a logger hook clears the buffer.
 _BEFORE_EPOCHS = ("on_train_start", "on_validation_start")
+#: How many values of an evaluation a progress bar shows: mmdet's alone has a dozen.
+_SHOWN = 2
 _OF_THE_CLOCK = frozenset({"time", "data_time"})
 
 
@@ -383,9 +385,7 @@ class Logged:
         self._given.update(numbers)
         trainer.callback_metrics.update(tensors)
         trainer.logged_metrics.update(tensors)
-        if train:
-            shown = {name: n for name, n in numbers.items() if name == "loss" or name.split("_")[0] == "lr"}
-            trainer.progress_bar_metrics.update(shown)
+        trainer.progress_bar_metrics.update(_shown(numbers, train))
         if log:
             self._log(numbers)
 
@@ -437,6 +437,14 @@ def overrides(module: pl.LightningModule, method: str) -> bool:
 
 def _of_val(name: str) -> str:
     return name if name.startswith(("val_", "val/")) else f"val_{name}"
+
+
+def _shown(numbers: Mapping[str, float], train: bool) -> dict[str, float]:
+    """Choose what a progress bar has room for: losses and learning rates, or the first values of an evaluation."""
+    if train:
+        return {name: number for name, number in numbers.items() if "loss" in name or name.split("_")[0] == "lr"}
+    values = [(name, number) for name, number in numbers.items() if name.removeprefix("val_") not in _OF_THE_CLOCK]
+    return dict(values[:_SHOWN])
 
 
 def _number(value: Any) -> float | None:

@@ -246,6 +246,12 @@ class LightningRunner(BaseRunner):
     # checkpoints ------------------------------------------------------------------------------------------
 
     @property
+    def shows_progress(self) -> bool:  # type: ignore[override]  # the Trainer knows
+        """Whether the Trainer has a progress bar."""
+        bar = self.trainer.progress_bar_callback
+        return bar is not None and bool(getattr(bar, "is_enabled", True))
+
+    @property
     def writes_files(self) -> bool:  # type: ignore[override]  # the Trainer knows
         """Whether `save_checkpoint` writes anything: not under fast_dev_run."""
         return not getattr(self.trainer, "fast_dev_run", False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,35 +13,62 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from typer.core import TyperGroup
 
-from mmhooks.errors import CheckpointError, CheckpointNotFound, ConfigError
+from mmhooks.cli.command import Command, Group
+from mmhooks.cli.values import CheckpointFile, check_checkpoint
+from mmhooks.errors import CheckpointError, CheckpointNotFound, ConfigError, nearest
 
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
-class _ShowsByDefault(TyperGroup):
+class _ShowsByDefault(Group):
     """Takes a file where a command is expected for ``show FILE``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] not in (*self.commands, "--help"):
-            args = ["show", *args]
+        if args and not ctx.resilient_parsing and args[0] not in (*self.commands, "--help"):
+            word = args[0]
+            misspelt = not Path(word).suffix and not Path(word).exists() and nearest(word, self.commands)
+            if not misspelt:
+                args = ["show", *args]
         return super().parse_args(ctx, args)
+
+
+class Kind(StrEnum):
+    """The kinds of files that there are."""
+
+    MMCV = "mmcv"
+    LIGHTNING = "lightning"
+    SAFETENSORS = "safetensors"
 
 
 checkpoint = typer.Typer(
     cls=_ShowsByDefault,
     no_args_is_help=True,
-    help="Show, verify and convert checkpoints; nothing in them is run. `mmhooks checkpoint FILE` is `show FILE`.",
+    help="""Show, verify and convert checkpoints; nothing in them is run. `mmhooks checkpoint FILE` is `show FILE`.
+
+Examples:
+    mmhooks checkpoint epoch_12.pth
+    mmhooks checkpoint verify work_dirs/config
+    mmhooks checkpoint convert epoch_12.pth weights.safetensors
+""",
 )
+
+
+def _check_place(value: str) -> str:
+    return value if Path(value).is_dir() else str(check_checkpoint(value))
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@checkpoint.command()
-def show(
-    file: Annotated[str, typer.Argument(help="A checkpoint, local or in a store.")], as_json: Json = False
-) -> None:
-    """Show what is in a checkpoint: who wrote it, when in a run, which weights, optimizers, hooks and values."""
+@checkpoint.command(cls=Command)
+def show(file: CheckpointFile, as_json: Json = False) -> None:
+    """Show what is in a checkpoint: who wrote it, when in a run, which weights, optimizers, hooks and values.
+
+    Examples:
+        mmhooks checkpoint show epoch_12.pth
+        mmhooks checkpoint show s3://bucket/epoch_12.pth --json
+    """
     from mmhooks.checkpoint.inspect import describe
 
     found = describe(file)
@@ -60,12 +88,20 @@ def show(
         console.print(f"[yellow]reading it safely is refused because of {names}[/]", soft_wrap=True)
 
 
-@checkpoint.command()
+@checkpoint.command(cls=Command)
 def verify(
-    path: Annotated[str, typer.Argument(help="A checkpoint, or a folder whose checkpoints are all looked at.")],
+    path: Annotated[
+        str,
+        typer.Argument(callback=_check_place, help="A checkpoint, or a folder whose checkpoints are all looked at."),
+    ],
     as_json: Json = False,
 ) -> None:
-    """Check that files are what was written, and that they can be read safely; exit with 1 if one cannot."""
+    """Check that files are what was written, and that they can be read safely; exit with 1 if one cannot.
+
+    Examples:
+        mmhooks checkpoint verify epoch_12.pth
+        mmhooks checkpoint verify work_dirs/config --json
+    """
     rows = [_verified(file) for file in _files(path)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -80,22 +116,26 @@ def verify(
         raise typer.Exit(1)
 
 
-@checkpoint.command()
+@checkpoint.command(cls=Command)
 def convert(
-    source: Annotated[str, typer.Argument(help="A checkpoint.")],
+    source: CheckpointFile,
     target: Annotated[str, typer.Argument(help="The new file: .pth is MMCV's, .ckpt Lightning's, or .safetensors.")],
-    to: Annotated[
-        str | None, typer.Option("--to", help="mmcv, lightning or safetensors; by the suffix otherwise.")
-    ] = None,
+    to: Annotated[Kind | None, typer.Option("--to", help="The kind of the new file; by its suffix otherwise.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
 ) -> None:
-    """Write a checkpoint as a file of another kind, and say what could not be carried over."""
+    """Write a checkpoint as a file of another kind, and say what could not be carried over.
+
+    Examples:
+        mmhooks checkpoint convert epoch_12.pth epoch_12.ckpt        # for trainer.fit(ckpt_path=...)
+        mmhooks checkpoint convert last.ckpt weights.safetensors
+        mmhooks checkpoint convert last.ckpt model.bin --to mmcv
+    """
     from mmhooks.checkpoint import convert as convert_module
     from mmhooks.checkpoint import exists
 
     if exists(target) and not force:
         raise ConfigError(f"{target} is there already; --force replaces it")
-    left = convert_module.convert(source, target, to)  # type: ignore[arg-type]  # it checks the word itself
+    left = convert_module.convert(source, target, None if to is None else to.value)
     console = Console()
     for line in left:
         console.print(f"[yellow]not carried[/] {escape(line)}", soft_wrap=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,13 +15,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-import mmhooks.examples.digits
-from mmhooks.cli.progress import ProgressBarHook
+import mmhooks
+from mmhooks.cli.progress import silence
 from mmhooks.cli.train import execute
+from mmhooks.cli.values import Quiet
 from mmhooks.config import Config
 from mmhooks.errors import ConfigError
 
-CONFIG = Path(mmhooks.examples.digits.__file__).parent / "configs" / "digits_cnn.py"
+CONFIG = Path(mmhooks.__file__).parent / "examples" / "digits" / "configs" / "digits_cnn.py"
 DRIVERS = ("native", "lightning")
 GOOD_ACCURACY = 0.95
 _WRITTEN = ("*.pth", "*.log.json", "*.log")  # what a demo leaves, so what the next one may take away
@@ -40,8 +40,14 @@ class Epoch:
 def demo(
     work_dir: Annotated[Path, typer.Option(help="Folder with a folder for each driver.")] = Path("work_dirs/digits"),
     seed: Annotated[int | None, typer.Option(help="In place of the config's seed.")] = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Train a small network on handwritten digits under both drivers, and compare."""
+    """Train a small network on handwritten digits under both drivers, and compare.
+
+    Examples:
+        mmhooks demo
+        mmhooks demo --work-dir /tmp/digits --seed 1
+    """
     for package in ("lightning", "sklearn"):
         if importlib.util.find_spec(package) is None:
             raise ConfigError(f'the demo needs {package}, which is not installed: pip install "mmhooks[demo]"')
@@ -49,7 +55,7 @@ def demo(
     folders = {driver: work_dir / driver for driver in DRIVERS}
     for driver, folder in folders.items():
         _clear(folder)
-        _run(driver, folder, seed, console)
+        _run(driver, folder, seed, None if quiet else console)
 
     epochs = {driver: read_log(folder) for driver, folder in folders.items()}
     console.print(_epoch_table(epochs))
@@ -78,37 +84,17 @@ def _clear(folder: Path) -> None:
             path.unlink()
 
 
-def _run(driver: str, folder: Path, seed: int | None, console: Console) -> None:
+def _run(driver: str, folder: Path, seed: int | None, console: Console | None) -> None:
     from mmhooks.build import build_run
     from mmhooks.drivers import find_driver
+    from mmhooks.hooks import ProgressBarHook
 
     drive = find_driver(driver)
-    with _quiet(), _one_thread():
+    bar = None if console is None else ProgressBarHook(f"{driver:<9}", console=console)
+    with silence(), _one_thread():
         # on the CPU, whose kernels give the same bits every time; images of 8x8 pixels take seconds there
         spec = build_run(Config.fromfile(CONFIG), work_dir=folder, seed=seed, device="cpu")
-        execute(spec, drive, ProgressBarHook(console, f"{driver:<9}"))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep log lines and warnings off the terminal: those of the run are in its log file."""
-    # a handler on the logger keeps the run from adding one for the terminal
-    kept = {name: (logging.getLogger(name), logging.NullHandler()) for name in ("mmhooks", "py.warnings")}
-    loud = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loud]
-    for logger, handler in kept.values():
-        logger.addHandler(handler)
-    for logger in loud:
-        logger.setLevel(logging.ERROR)
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        for logger, level in zip(loud, levels, strict=True):
-            logger.setLevel(level)
-        for logger, handler in kept.values():
-            logger.removeHandler(handler)
+        execute(spec, drive, bar)
 
 
 @contextmanager

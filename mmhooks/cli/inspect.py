@@ -6,38 +6,64 @@ import json
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmhooks.cli.train import Codebase, read
+from mmhooks.cli.train import read
+from mmhooks.cli.values import CfgOptions, Codebase, ConfigFile
+from mmhooks.report.overview_words import run_lines, total_rows
+
+if TYPE_CHECKING:
+    from mmhooks.plan import RunPlan
 
 #: Iterations of an epoch, where nobody says how many there are.
 _EPOCH_LEN = 1000
 
-Options = Annotated[
-    list[str] | None,
-    typer.Option("--set", "--cfg-options", metavar="KEY=VALUE ...", help="Values to lay over the config."),
-]
-
 
 def inspect(
-    config: Annotated[Path, typer.Argument(help="A config of MMCV 1.x.")],
+    config: ConfigFile,
     codebase: Codebase = None,
     epoch_len: Annotated[
         int | None,
-        typer.Option("--epoch-len", min=1, help=f"Train iterations an epoch, in each process. [default: {_EPOCH_LEN}]"),
+        typer.Option(
+            "--epoch-len", min=1, help="Train iterations an epoch, in each process.", show_default=f"{_EPOCH_LEN}"
+        ),
     ] = None,
     world_size: Annotated[int, typer.Option("--world-size", min=1, help="The number of processes.")] = 1,
-    options: Options = None,
+    options: CfgOptions = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the same as JSON; see mmhooks.walk.overview for its keys.")
     ] = False,
+    as_html: Annotated[
+        bool, typer.Option("--html", help="Write a page: the hooks as a timeline, the schedule, the keys.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="With --html: where to; - is stdout.",
+            show_default="CONFIG's name .html",
+        ),
+    ] = None,
 ) -> None:
-    """Show what a config does: which hooks act when, the schedule, the files. Nothing is built or imported."""
+    """Show what a config does: which hooks act when, the schedule, the files. Nothing is built or imported.
+
+    Examples:
+        mmhooks inspect config.py
+        mmhooks inspect config.py --epoch-len 7330 --world-size 8
+        mmhooks inspect config.py --set runner.max_epochs=24 --json
+        mmhooks inspect config.py --html -o config.html
+    """
+    if output is not None and not as_html:
+        raise typer.BadParameter(f"-o {output} needs --html: the terminal's output and --json go to stdout")
+    if as_html and as_json:
+        raise typer.BadParameter("give --json or --html, not both")
     from mmhooks.plan import plan_run
     from mmhooks.walk.overview import overview
 
@@ -46,13 +72,28 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(seen, indent=2, default=str))
         return
+    if as_html:
+        _write_page(plan, seen, output or Path(f"{config.stem}.html"), epoch_len)
+        return
     console = Console()
     _show(console, seen, assumed=epoch_len is None and plan.by_epoch)
 
 
+def _write_page(plan: RunPlan, seen: Mapping[str, Any], output: Path, epoch_len: int | None) -> None:
+    from mmhooks.report.inspect_page import inspect_page
+
+    text = inspect_page(plan, seen, epoch_len)
+    if str(output) == "-":
+        typer.echo(text, nl=False)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
+    typer.echo(f"written: {output}")
+
+
 def _show(console: Console, seen: Mapping[str, Any], assumed: bool) -> None:
     console.print(f"[bold]{escape(Path(seen['config']).name)}[/]  {seen['codebase']}", highlight=False)
-    for line in _run_lines(seen):
+    for line in run_lines(seen):
         console.print(line, highlight=False, markup=False)
     console.print()
     console.print(_acts_table(seen["acts"]))
@@ -73,27 +114,6 @@ def _grid() -> Table:
     return table
 
 
-def _run_lines(seen: Mapping[str, Any]) -> Iterator[str]:
-    run = seen["run"]
-    length = f"{run['max_epochs']:,} epochs" if run["by_epoch"] else f"{run['max_iters']:,} iterations"
-    workflow = ", ".join(f"{mode} {count}" for mode, count in run["workflow"])
-    processes = f", {seen['world_size']} processes" if seen["world_size"] > 1 else ""
-    yield f"{length}, workflow {workflow}{processes}"
-    optimizer = seen["optimizer"]
-    if optimizer is None:
-        yield "no optimizer"
-    elif "type" in optimizer:
-        yield _optimizer(optimizer)
-    else:
-        yield from (f"{name}: {_optimizer(one)}" for name, one in optimizer.items() if isinstance(one, Mapping))
-
-
-def _optimizer(config: Mapping[str, Any]) -> str:
-    arguments = [f"{key}={value}" for key, value in config.items() if key not in ("type", "paramwise_cfg")]
-    more = " and param groups by paramwise_cfg" if config.get("paramwise_cfg") else ""
-    return f"{config['type']} {', '.join(arguments)}{more}"
-
-
 def _acts_table(acts: list[Mapping[str, str]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("priority", "hook", "how often", "asked for by"):
@@ -107,37 +127,10 @@ def _acts_table(acts: list[Mapping[str, str]]) -> Table:
 
 
 def _totals_table(seen: Mapping[str, Any], assumed: bool) -> Table:
-    totals, table = seen["totals"], _grid()
-    iterations = f"{totals['iterations']:,}"
-    if totals["epochs"] is not None:
-        table.add_row("epochs", f"{totals['epochs']:,}")
-        iterations += f" = {totals['epochs']:,} x {seen['epoch_len']:,}"
-        if assumed:
-            iterations += ", a length that is assumed: say --epoch-len"
-    table.add_row("iterations", iterations)
-    steps = totals["steps"]
-    table.add_row("steps", "train_step takes them" if steps is None else f"{steps:,}")
-    table.add_row("checkpoints", _files(totals["checkpoints"], seen["kept"]))
-    table.add_row("evaluations", f"{totals['evaluations']:,}")
-    for name in ("lr", "momentum"):
-        for one in seen[name]:
-            table.add_row(f"{name} {one['group']}".strip(), _range(one))
-        if not seen[name] and seen["optimizer"] is not None:
-            table.add_row(name, "set by a class that cannot be found")
+    table = _grid()
+    for name, text in total_rows(seen, assumed):
+        table.add_row(escape(name), escape(text))
     return table
-
-
-def _files(written: int, kept: list[str]) -> str:
-    if not kept:
-        return f"{written:,}"
-    names = kept if len(kept) <= 3 else [kept[0], "...", kept[-1]]
-    return f"{written:,}, {len(kept):,} kept: {', '.join(names)}"
-
-
-def _range(values: Mapping[str, float]) -> str:
-    if values["max"] == values["min"]:
-        return f"{values['first']:.6g}"
-    return ", ".join(f"{name} {values[name]:.6g}" for name in ("first", "max", "min", "last"))
 
 
 def _lists(seen: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:

@@ -1,117 +1,36 @@
-"""A progress bar on the terminal, and log lines that leave it whole."""
+"""Log lines of a command: on the terminal, above a progress bar, and in a file."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from mmhooks.hook import Hook
 from mmhooks.log import FORMAT
-from mmhooks.runner import BaseRunner
 
-
-class ProgressBarHook(Hook):
-    """Show epoch, iteration, loss, learning rate and the time left, and nothing where there is no terminal.
-
-    Register it at LOWEST priority; it only reads. Call `close` when the run is over, however it ended.
-
-    Args:
-        console: where to draw; log lines should go through the same one.
-        title: said before the bar.
-        interval: seconds between two refreshes, at least. The loss is read at a refresh alone, since reading
-            it waits for the device.
-    """
-
-    def __init__(self, console: Console, title: str = "train", interval: float = 0.1) -> None:
-        self.console = console
-        self.title = title
-        self.interval = interval
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-        self._last = 0.0
-
-    def before_run(self, runner: BaseRunner) -> None:
-        """Draw the empty bar."""
-        if not self.console.is_terminal or runner.rank != 0:
-            return
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[values]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            auto_refresh=False,  # no thread beside the training: iterations refresh it
-        )
-        self._task = self._progress.add_task(self.title, total=runner.max_iters, completed=runner.iter, values="")
-        self._progress.start()
-
-    def after_train_iter(self, runner: BaseRunner) -> None:
-        """Refresh when it is time."""
-        if self._progress is None:
-            return
-        now = time.monotonic()
-        if now - self._last >= self.interval or self.is_last_iter(runner):
-            self._last = now
-            self._refresh(self._progress, runner)
-
-    def after_run(self, runner: BaseRunner) -> None:
-        """Leave the last state of the bar on the terminal."""
-        self.close()
-
-    def close(self) -> None:
-        """Stop drawing."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-    def _refresh(self, progress: Progress, runner: BaseRunner) -> None:
-        description = self.title
-        if runner.by_epoch:
-            description += f" epoch {runner.epoch + 1}/{runner.max_epochs or '?'}"
-        progress.update(
-            self._task,
-            description=description,
-            total=runner.max_iters,
-            completed=runner.iter + 1,
-            values=" ".join(_values(runner)),
-        )
-        progress.refresh()
-
-
-def _values(runner: BaseRunner) -> Iterator[str]:
-    if isinstance(runner.outputs, dict) and "loss" in runner.outputs:
-        loss = runner.outputs["loss"]
-        yield f"loss {float(loss.detach() if hasattr(loss, 'detach') else loss):.4f}"
-    if runner.optimizer is not None:
-        lr: Any = runner.current_lr()
-        groups = next(iter(lr.values())) if isinstance(lr, dict) else lr
-        yield f"lr {groups[0]:.2e}"
+#: Loggers of drivers that write to the terminal by themselves.
+_LOUD = ("lightning.pytorch", "lightning.fabric")
 
 
 @contextlib.contextmanager
-def logging_to(console: Console | None = None, file: Path | None = None) -> Iterator[None]:
+def logging_to(console: Console | None = None, file: Path | None = None, quiet: bool = False) -> Iterator[None]:
     """Send the lines of the logger ``mmhooks`` to a terminal, a file, or both, for a while.
 
     Args:
         console: what a progress bar is drawn on as well: its lines go above the bar. Without a terminal behind
             it, plain lines go to stdout.
         file: gets every line; its folder is made when missing.
+        quiet: the console gets warnings and errors alone, in plain lines on stderr.
     """
     handlers: list[logging.Handler] = []
-    if console is not None and console.is_terminal:
-        handlers.append(RichHandler(console=console, show_path=False))
-    elif console is not None:
-        handlers.append(_formatted(logging.StreamHandler(sys.stdout)))
+    if console is not None:
+        handlers.append(_terminal(console, quiet))
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(_formatted(logging.FileHandler(file, encoding="utf-8")))
@@ -122,12 +41,70 @@ def logging_to(console: Console | None = None, file: Path | None = None) -> Iter
     for handler in handlers:
         logger.addHandler(handler)
     try:
-        yield
+        with _hushed(logging.WARNING) if quiet else contextlib.nullcontext():
+            yield
     finally:
         logger.setLevel(before)
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
+
+
+@contextlib.contextmanager
+def _hushed(level: int) -> Iterator[None]:
+    """Let the drivers' own loggers say nothing below a level."""
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, before in zip(loggers, levels, strict=True):
+            logger.setLevel(before)
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keep log lines and warnings off the terminal: those of the run are in its log file."""
+    # a handler on the logger keeps the run from adding one for the terminal
+    kept = {name: (logging.getLogger(name), logging.NullHandler()) for name in ("mmhooks", "py.warnings")}
+    for logger, handler in kept.values():
+        logger.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        with _hushed(logging.ERROR):
+            yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, handler in kept.values():
+            logger.removeHandler(handler)
+
+
+def _terminal(console: Console, quiet: bool) -> logging.Handler:
+    if quiet:
+        handler: logging.Handler = _formatted(logging.StreamHandler(sys.stderr))
+        handler.setLevel(logging.WARNING)
+    elif console.is_terminal:
+        from rich.logging import RichHandler
+
+        handler = RichHandler(console=console, show_path=False)
+    else:
+        handler = _formatted(_Lines(sys.stdout))
+    return handler
+
+
+class _Lines(logging.StreamHandler[Any]):
+    """Writes lines as long as somebody reads them: a run goes on without its terminal, as after ``| head``."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Write into nothing from now on, if the pipe is closed."""
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+            return
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
 
 
 def _formatted(handler: logging.Handler) -> logging.Handler:

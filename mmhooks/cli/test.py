@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
 from mmhooks.cli.progress import logging_to
-from mmhooks.cli.train import CfgOptions, read
+from mmhooks.cli.train import read
+from mmhooks.cli.values import CfgOptions, CheckpointFile, ConfigFile, Quiet
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def evaluate(
-    config: Annotated[Path, typer.Argument(help="An MMCV-style config file.")],
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint of a model of this config.")],
+    config: ConfigFile,
+    checkpoint: CheckpointFile,
     cfg_options: CfgOptions = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Evaluate a checkpoint over the config's data.test, or data.val without one."""
+    """Evaluate a checkpoint over the config's data.test, or data.val without one.
+
+    Examples:
+        mmhooks test config.py work_dirs/config/latest.pth
+        mmhooks test config.py best.pth --cfg-options data.samples_per_gpu=64
+    """
     from mmhooks.build import model_and_evaluation
     from mmhooks.checkpoint import read_checkpoint
+    from mmhooks.hooks import show_tests
 
     console = Console()
-    with logging_to(console):
+    with logging_to(console, quiet=quiet), nullcontext() if quiet else show_tests(console):
         model, evaluation = model_and_evaluation(read(config, cfg_options))
         logger = logging.getLogger("mmhooks")
         load_weights(model, read_checkpoint(checkpoint)["state_dict"], logger)

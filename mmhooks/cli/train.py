@@ -11,28 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from mmhooks.cli.progress import ProgressBarHook, logging_to
+from mmhooks.cli.progress import logging_to
+from mmhooks.cli.values import CfgOptions, Codebase, ConfigFile, Driver, Quiet, check_checkpoint
 from mmhooks.config import Config, parse_option
-from mmhooks.distributed import get_dist_info, launched
 from mmhooks.errors import ConfigError
-from mmhooks.hooks import PreemptHook
 
 if TYPE_CHECKING:
     from mmhooks.build import RunSpec
+    from mmhooks.hooks import ProgressBarHook
     from mmhooks.runner import BaseRunner
-
-CfgOptions = Annotated[
-    list[str] | None,
-    typer.Option("--cfg-options", metavar="KEY=VALUE ...", help="Values to lay over the config."),
-]
-Codebase = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Whose config it is: mmdet, mmseg, mmcls, mmpose, mmcv for your own code, or package.module:RECIPE. "
-        "[default: told by the type of the model]",
-    ),
-]
 
 
 class Launcher(StrEnum):
@@ -45,11 +32,13 @@ class Launcher(StrEnum):
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="An MMCV-style config file.")],
-    driver: Annotated[str, typer.Option(help="What runs the loop: native or lightning.")] = "native",
+    config: ConfigFile,
+    driver: Driver = "native",
     work_dir: Annotated[
         str | None,  # a Path would turn s3://bucket into s3:/bucket, a folder
-        typer.Option(metavar="PATH", help="Folder of checkpoints and logs. [default: work_dirs/<name of the config>]"),
+        typer.Option(
+            metavar="PATH", help="Folder of checkpoints and logs.", show_default="work_dirs/<name of the config>"
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="In place of the config's seed.")] = None,
     diff_seed: Annotated[bool, typer.Option("--diff-seed", help="Add the rank of a process to its seed.")] = False,
@@ -62,22 +51,39 @@ def train(
     local_rank: Annotated[
         int | None, typer.Option("--local-rank", "--local_rank", hidden=True, help="LOCAL_RANK, from old launchers.")
     ] = None,
-    load_from: Annotated[str | None, typer.Option(help="Take the weights of a checkpoint to begin with.")] = None,
-    resume_from: Annotated[str | None, typer.Option(help="Go on from a checkpoint.")] = None,
+    load_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHECKPOINT", callback=check_checkpoint, help="Take the weights of a checkpoint to begin with."
+        ),
+    ] = None,
+    resume_from: Annotated[
+        str | None, typer.Option(metavar="CHECKPOINT", callback=check_checkpoint, help="Go on from a checkpoint.")
+    ] = None,
     auto_resume: Annotated[
         bool, typer.Option("--auto-resume", help="Go on from the newest whole checkpoint in the work_dir, if any.")
     ] = False,
     codebase: Codebase = None,
     cfg_options: CfgOptions = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train what a config describes.
 
     SIGTERM and Ctrl-C end the run after the iteration, with a checkpoint from which --auto-resume goes on.
+
+    Examples:
+        mmhooks train config.py
+        mmhooks train config.py --driver lightning --work-dir work_dirs/first
+        mmhooks train config.py --cfg-options optimizer.lr=0.01 data.samples_per_gpu=32
+        mmhooks train config.py --auto-resume                 # go on where the last run ended
+        torchrun --nproc-per-node 8 -m mmhooks train config.py --launcher pytorch
     """
     if resume_from is not None and auto_resume:
         raise typer.BadParameter("give --resume-from or --auto-resume, not both")
     from mmhooks.build import build_run
+    from mmhooks.distributed import get_dist_info, launched
     from mmhooks.drivers import find_driver
+    from mmhooks.hooks import PreemptHook, ProgressBarHook
 
     drive = find_driver(driver)  # first: a driver that is not there should cost no building
     cfg = read(config, cfg_options)
@@ -87,7 +93,7 @@ def train(
         work_dir = str(Path("work_dirs") / config.stem)
     with launched(launcher, **_dist_params(cfg)):
         console = Console(quiet=get_dist_info()[0] != 0)
-        with logging_to(console):
+        with logging_to(console, quiet=quiet):
             spec = build_run(
                 cfg,
                 codebase=codebase,
@@ -100,7 +106,9 @@ def train(
                 auto_resume=auto_resume,
             )
             spec.hooks.append((PreemptHook(), "LOWEST"))
-            runner = execute(spec, drive, ProgressBarHook(console, driver))
+            runner = execute(spec, drive, None if quiet else ProgressBarHook(driver, console=console))
+        if quiet:
+            return
         length = f"{runner.epoch} epochs" if spec.by_epoch else f"{runner.iter} iterations"
         console.print(f"Trained for {length}; checkpoints and logs are in {runner.work_dir}", soft_wrap=True)
 
@@ -119,12 +127,12 @@ def read(config: Path, cfg_options: list[str] | None) -> Config:
     return cfg
 
 
-def execute(spec: RunSpec, drive: Callable[[RunSpec], BaseRunner], bar: ProgressBarHook) -> BaseRunner:
+def execute(spec: RunSpec, drive: Callable[[RunSpec], BaseRunner], bar: ProgressBarHook | None = None) -> BaseRunner:
     """Run with a progress bar, and with a log file beside the checkpoints, which rank 0 writes."""
-    spec.hooks.append((bar, "LOWEST"))
+    from mmhooks.distributed import get_dist_info
+
+    if bar is not None:
+        spec.hooks.append((bar, "LOWEST"))
     file = None if spec.work_dir is None or get_dist_info()[0] != 0 else Path(spec.work_dir) / f"{spec.timestamp}.log"
-    try:
-        with logging_to(file=file):
-            return drive(spec)
-    finally:
-        bar.close()
+    with logging_to(file=file):
+        return drive(spec)

@@ -14,6 +14,7 @@ from mmhooks.hooks.memory import EmptyCacheHook
 from mmhooks.hooks.optimizer import GradientCumulativeOptimizerHook, OptimizerHook
 from mmhooks.hooks.preempt import Preempted, PreemptHook
 from mmhooks.hooks.profiler import ProfilerHook
+from mmhooks.hooks.progress import ProgressBarHook, show_tests
 from mmhooks.hooks.sampler import DistSamplerSeedHook
 from mmhooks.hooks.timer import IterTimerHook
 from mmhooks.hooks.updater import (
@@ -72,8 +73,10 @@ __all__ = [
     "PreemptHook",
     "Preempted",
     "ProfilerHook",
+    "ProgressBarHook",
     "StepLrUpdaterHook",
     "StepMomentumUpdaterHook",
     "SyncBuffersHook",
     "TextLoggerHook",
+    "show_tests",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmhooks.errors import ConfigError
 from mmhooks.report.extra import check_extra
-from mmhooks.report.sampling import Floats, sample
+from mmhooks.report.sampling import Floats, apart, stairs
 from mmhooks.report.text import clean, number
 
 if TYPE_CHECKING:
@@ -78,28 +78,17 @@ def caption(panel: Panel, sides: tuple[str, str] = ("before", "after")) -> str:
     return f"{text} {_difference(before, after, sides)}"
 
 
-def _apart(before: Floats, after: Floats) -> Floats:
-    """Give how far two sides are apart, as far as both go."""
-    common = min(len(before), len(after))
-    left, right = before[:common], after[:common]
-    same = (left == right) | (np.isnan(left) & np.isnan(right))
-    with np.errstate(invalid="ignore"):
-        apart = np.where(same, 0.0, np.abs(left - right))
-    apart[np.isnan(apart)] = np.inf  # one side alone is not a number
-    return apart
-
-
 def _difference(before: Floats, after: Floats, sides: tuple[str, str]) -> str:
-    apart = _apart(before, after)
-    if not apart.any():
+    gaps = apart(before, after)
+    if not gaps.any():
         return "Largest difference: 0, the same at every iteration, bit for bit."
-    where = int(np.argmax(apart))
+    where = int(np.argmax(gaps))
     left, right = before[where], after[where]
     digits = next((digits for digits in (6, 9, 12) if f"{left:.{digits}g}" != f"{right:.{digits}g}"), 17)
     return (
-        f"Largest difference: {number(float(apart[where]))}, at iteration {number(where)} "
+        f"Largest difference: {number(float(gaps[where]))}, at iteration {number(where)} "
         f"({sides[0]} {left:.{digits}g}, {sides[1]} {right:.{digits}g}); "
-        f"{number(int(np.count_nonzero(apart)))} of {number(len(apart))} iterations differ."
+        f"{number(int(np.count_nonzero(gaps)))} of {number(len(gaps))} iterations differ."
     )
 
 
@@ -119,6 +108,8 @@ def curves_svg(
     panels: Sequence[Panel], *, title: str, sides: tuple[str, str] = ("before", "after"), width: int = 960
 ) -> str:
     """Draw curves below each other, each with both sides: a thick pale line, and a thin strong one on top.
+
+    Where no curve has both sides, nothing has to be told apart, and there is no legend.
 
     The text stays text, the colours follow the reader's light or dark mode, and the same curves give the same bytes.
 
@@ -171,6 +162,8 @@ def _figure(panels: Sequence[Panel], sides: tuple[str, str], width: int) -> Figu
     for panel, axis in zip(panels, axes, strict=True):
         _draw(panel, axis, sides, width)
     axes[-1].set_xlabel("iteration", color=COLOURS["ink"][0])
+    if not any(len(panel.before) and len(panel.after) for panel in panels):
+        return figure
     handles, labels = axes[0].get_legend_handles_labels()
     legend: dict[str, Any] = {"ncols": len(handles), "frameon": False, "labelcolor": COLOURS["ink"][0]}
     figure.legend(handles, labels, loc="outside upper left", **legend)
@@ -182,7 +175,7 @@ def _draw(panel: Panel, axis: Axes, sides: tuple[str, str], width: int) -> None:
     widths = {"before": 6.0, "after": 1.6}
     for (role, values), side in zip(curves.items(), sides, strict=True):
         if len(values):
-            x, y = _points(values, columns=width)
+            x, y = stairs(values, columns=width)
             axis.plot(x, y, color=COLOURS[role][0], linewidth=widths[role], label=side, solid_capstyle="butt")
     _mark(axis, *curves.values())
     total = max(map(len, curves.values()))
@@ -192,9 +185,9 @@ def _draw(panel: Panel, axis: Axes, sides: tuple[str, str], width: int) -> None:
 
 def _mark(axis: Axes, before: Floats, after: Floats) -> None:
     """Circle the place where the sides are furthest apart, which may be less than a pixel."""
-    apart = _apart(before, after)
-    if apart.any():
-        where = int(np.argmax(apart))
+    gaps = apart(before, after)
+    if gaps.any():
+        where = int(np.argmax(gaps))
         height = after[where] if np.isfinite(after[where]) else before[where]
         ring: dict[str, Any] = {
             "markersize": 12,
@@ -204,16 +197,6 @@ def _mark(axis: Axes, before: Floats, after: Floats) -> None:
             "zorder": 5,
         }
         axis.plot([where + 0.5], [height], "o", color=COLOURS["apart"][0], **ring)
-
-
-def _points(values: Floats, columns: int) -> tuple[Floats, Floats]:
-    """Give the points to draw: a value lasts until the next one, the last one until the end."""
-    kept = sample(values, columns)
-    x, y = np.append(kept, len(values)).astype(np.float64), np.append(values[kept], values[-1])
-    y[~np.isfinite(y)] = np.nan
-    if len(values) > 2 * columns:  # the treads of the stairs are less than a pixel wide
-        return x, y
-    return np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
 
 
 def _scale(axis: Axes, values: Floats, total: int) -> None:
@@ -247,14 +230,15 @@ def _dress(axis: Axes, panel: Panel, total: int, width: int) -> None:
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
     length = panel.epoch_len
     if length and total >= 2 * length:
-        epochs = axis.secondary_xaxis("top", functions=_epochs_and_back(length))
+        epochs = axis.secondary_xaxis("top", functions=epochs_and_back(length))
         epochs.set_xlabel("epoch", color=ink)
         epochs.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
         epochs.tick_params(colors=ink)
         epochs.spines["top"].set_color(COLOURS["grid"][0])
 
 
-def _epochs_and_back(length: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+def epochs_and_back(length: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """Give the functions between an axis of iterations and one of epochs."""
     return (lambda iteration: iteration / length), (lambda epoch: epoch * length)
 
 

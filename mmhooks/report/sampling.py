@@ -43,6 +43,35 @@ def sample(values: Floats, columns: int = 1000, jumps: int = 400) -> Indices:
     return np.unique(np.concatenate(kept))
 
 
+def stairs(values: Floats, columns: int = 1000) -> tuple[Floats, Floats]:
+    """Give the points to draw a curve of a value an iteration: each lasts until the next, the last one until the end.
+
+    Args:
+        values: the curve.
+        columns: how many columns of pixels there are.
+
+    Returns:
+        The x and the y of the points; a gap is NaN.
+    """
+    kept = sample(values, columns)
+    x, y = np.append(kept, len(values)).astype(np.float64), np.append(values[kept], values[-1])
+    y[~np.isfinite(y)] = np.nan
+    if len(values) > 2 * columns:  # the treads of the stairs are less than a pixel wide
+        return x, y
+    return np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
+
+
+def apart(one: Floats, other: Floats) -> Floats:
+    """Give how far two curves are apart at each point, as far as both go; infinity where one alone is not a number."""
+    common = min(len(one), len(other))
+    left, right = one[:common], other[:common]
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    with np.errstate(invalid="ignore"):
+        gaps: Floats = np.where(same, 0.0, np.abs(left - right))
+    gaps[np.isnan(gaps)] = np.inf
+    return gaps
+
+
 def _jumps(values: Floats, finite: NDArray[np.bool_], limit: int) -> Indices:
     """Give both ends of the largest steps from one point to the next."""
     plain = np.where(finite, values, 0.0)

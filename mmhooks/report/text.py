@@ -34,6 +34,29 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def plural(count: int, unit: str) -> str:
+    """Count things.
+
+    Example:
+        >>> plural(1, "epoch"), plural(12_000, "iteration")
+        ('1 epoch', '12,000 iterations')
+    """
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
+def scientific(value: float) -> str:
+    """Write a rate as it is written in a config, and short: what is small or large by its power of ten.
+
+    Example:
+        >>> scientific(0.02), scientific(0.00025), scientific(0.5), scientific(0.0)
+        ('2e-2', '2.5e-4', '0.5', '0')
+    """
+    if not math.isfinite(value) or value == 0 or 0.1 <= abs(value) < 1e4:
+        return f"{value:.4g}"
+    mantissa, _, exponent = f"{value:.3e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
 def shortened(text: str, length: int) -> str:
     """Give the beginning of a text in one line, with ``…`` where something is left out."""
     line = " ".join(text.split())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mmhooks.report.page import render
 from mmhooks.walk import Act
+from mmhooks.walk.acts import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Loop:
 def lanes(calls: Sequence[Act], *, by_epoch: bool = True) -> list[Lane | Loop]:
     """Put calls where they happen in a run, from ``before_run`` to ``after_run``.
 
-    Validation as a part of the run is there when a hook acts in it. Calls at points that the run never reaches are
-    put last.
+    Validation as a part of the run is there when a hook acts in it. Calls at points that the run never reaches, and
+    those of hooks whose class cannot be found, are put last.
 
     Args:
         calls: the calls, those of each point in calling order.
@@ -53,6 +54,7 @@ def lanes(calls: Sequence[Act], *, by_epoch: bool = True) -> list[Lane | Loop]:
     by_point: dict[str, list[Act]] = {}
     for call in calls:
         by_point.setdefault(call.point, []).append(call)
+    unknown = by_point.pop(UNKNOWN, [])
 
     def lane(point: str) -> Lane:
         return Lane(point, by_point.pop(point, []))
@@ -74,7 +76,10 @@ def lanes(calls: Sequence[Act], *, by_epoch: bool = True) -> list[Lane | Loop]:
         once = lane("before_epoch"), lane("after_epoch")
         middle = [once[0], train, *([batches] if validates else []), once[1]]
     others = [lane(point) for point in list(by_point)]
-    return [run[0], *middle, run[1], *([Loop("never reached in this run", others, reached=False)] if others else [])]
+    last = [Loop("never reached in this run", others, reached=False)] if others else []
+    if unknown:
+        last.append(Loop("at points that are not known: no such class is found", [Lane("?", unknown)], reached=False))
+    return [run[0], *middle, run[1], *last]
 
 
 def timeline(calls: Sequence[Act], *, by_epoch: bool = True, label: str = "Hooks of a run") -> str:

@@ -89,6 +89,7 @@ class BaseRunner(Checkpointing):
         outputs: what ``train_step`` or ``val_step`` returned last.
         log_buffer: the values to be logged.
         writes_files: whether `save_checkpoint` writes anything; a driver may have a mode for trying things out.
+        shows_progress: whether the driver draws a progress bar of its own.
 
     Raises:
         ModelError: the model cannot be trained by a runner.
@@ -101,6 +102,7 @@ class BaseRunner(Checkpointing):
     _table_type: type[CallTable] = CallTable
     _opens: tuple[Any, bool] = (None, False)
     writes_files = True
+    shows_progress = False
     _paused: contextlib.AbstractContextManager[Any] | None = None
 
     def __init__(

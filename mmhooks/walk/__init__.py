@@ -3,7 +3,7 @@
 from mmhooks.walk.acts import Act, acts
 from mmhooks.walk.overview import overview
 from mmhooks.walk.trace import Call, Event, Files, Points, Rates, Run, Trace, Unwalked
-from mmhooks.walk.walk import default_lengths, walk
+from mmhooks.walk.walk import default_lengths, schedule_rates, walk
 
 __all__ = [
     "Act",
@@ -18,5 +18,6 @@ __all__ = [
     "acts",
     "default_lengths",
     "overview",
+    "schedule_rates",
     "walk",
 ]

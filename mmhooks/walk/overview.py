@@ -31,7 +31,16 @@ def overview(plan: RunPlan, epoch_len: int = 1000, *, world_size: int = 1) -> di
         (point, hook, priority, every, key), see `Act`; ``unwalked`` (what, key, reason); ``keys`` (key, fate, why);
         ``notes`` by key.
     """
-    trace = walk(plan, epoch_len, world_size=world_size)
+    return overview_of(plan, walk(plan, epoch_len, world_size=world_size))
+
+
+def overview_of(plan: RunPlan, trace: Trace) -> dict[str, Any]:
+    """Say the same of a run that is walked already.
+
+    Args:
+        plan: the run.
+        trace: its walk.
+    """
     files = trace.files
     return {
         "config": plan.source.name,
@@ -43,8 +52,8 @@ def overview(plan: RunPlan, epoch_len: int = 1000, *, world_size: int = 1) -> di
             "workflow": [list(flow) for flow in plan.workflow],
         },
         "optimizer": plan.optimizer,
-        "epoch_len": epoch_len,
-        "world_size": world_size,
+        "epoch_len": trace.epoch_len,
+        "world_size": trace.world_size,
         "totals": {
             "epochs": plan.max_epochs,
             "iterations": trace.iterations,

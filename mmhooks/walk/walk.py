@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from torch import nn
+
 from mmhooks.checks import check_count
 from mmhooks.plan import RunPlan
 from mmhooks.walk.files import walk_files
+from mmhooks.walk.groups import multipliers
 from mmhooks.walk.hooks import HookSet, import_classes
 from mmhooks.walk.rates import walk_rates
 from mmhooks.walk.runners import Sized, Walking, fake_optimizer, noting_calls, walking_runner
@@ -48,15 +52,61 @@ def walk(plan: RunPlan, epoch_len: int, *, world_size: int = 1, imports: bool = 
     check_count("walk", "epoch_len", epoch_len)
     if imports:
         import_classes(plan)
-
-    def make() -> tuple[Walking, list[Unwalked]]:
-        runner = walking_runner(plan.by_epoch)
-        hooks = HookSet.of(plan)
-        hooks.register(runner)
-        return runner, hooks.unwalked
-
     run = Run(plan.by_epoch, plan.length, plan.workflow)
-    return trace_of(make, run, plan.optimizer, epoch_len, world_size, native_points, whole)
+    return trace_of(lambda: _made(plan), run, plan.optimizer, epoch_len, world_size, native_points, whole)
+
+
+def _made(plan: RunPlan) -> tuple[Walking, list[Unwalked]]:
+    runner = walking_runner(plan.by_epoch)
+    hooks = HookSet.of(plan)
+    hooks.register(runner)
+    return runner, hooks.unwalked
+
+
+def schedule_rates(
+    plan: RunPlan, epoch_len: int, *, world_size: int = 1, imports: bool = False
+) -> tuple[Rates, list[Unwalked]]:
+    """Walk the rates of a run alone, with a param group for each factor that ``paramwise_cfg`` names.
+
+    Args:
+        plan: the run, planned for as many processes.
+        epoch_len: train iterations an epoch, in each process.
+        world_size: the number of processes.
+        imports: import the code base and ``custom_imports`` first, so that their policies are found.
+
+    Returns:
+        The rates, and what could not be walked.
+
+    Raises:
+        ConfigError: a hook refuses its arguments, or this run.
+        HookError: a hook refuses this run.
+    """
+    check_count("schedule_rates", "epoch_len", epoch_len)
+    if imports:
+        import_classes(plan)
+    runner, unwalked = _made(plan)
+    model, optimizer, missing = fake_optimizer(plan.optimizer)
+    run = Run(plan.by_epoch, plan.length, plan.workflow)
+    runner.begin(run, epoch_len, model, optimizer, world_size)
+    labels = _add_groups(plan.optimizer or {}, optimizer)
+    unwalked = unwalked + missing
+    rates = _rates(runner, run, epoch_len, unwalked)
+    if rates.groups:
+        rates.groups = labels
+    return rates, unwalked
+
+
+def _add_groups(config: Mapping[str, Any], optimizer: Any) -> list[str]:
+    """Give each optimizer the param groups of its config, and name them all."""
+    labels: list[str] = []
+    several = isinstance(optimizer, dict)
+    for name, one in optimizer.items() if several else [("", optimizer)] if optimizer is not None else []:
+        factors = multipliers(config[name] if several else config)
+        base = one.param_groups[0]["lr"]
+        for factor in list(factors.values())[1:]:
+            one.add_param_group({"params": [nn.Parameter(torch.ones(1))], "lr": base * factor})
+        labels += [" ".join(filter(None, (name, label))) for label in factors]
+    return labels
 
 
 def trace_of(

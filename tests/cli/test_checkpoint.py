@@ -124,7 +124,7 @@ def test_types_of_numbers(tmp_path, dtype):
 
 
 def test_no_file_and_no_checkpoint(tmp_path):
-    assert "there is no checkpoint" in call(tmp_path / "a.pth", status=1)
+    assert "there is no checkpoint" in call(tmp_path / "a.pth", status=2)
     (tmp_path / "a.pth").write_bytes(b"no checkpoint")
     assert "is no checkpoint, or a broken one" in call(tmp_path / "a.pth", status=1)
 
@@ -245,7 +245,8 @@ def test_a_file_of_lightning_is_resumed_natively(tmp_path, every):
 def test_what_is_refused(tmp_path):
     save_checkpoint(Net(), str(tmp_path / "a.pth"))
     assert "--to mmcv, lightning or safetensors" in call("convert", tmp_path / "a.pth", tmp_path / "b", status=1)
-    assert "--to mmcv" in call("convert", tmp_path / "a.pth", tmp_path / "b.pth", "--to", "onnx", status=1)
+    misuse = call("convert", tmp_path / "a.pth", tmp_path / "b.pth", "--to", "mmvc", status=2)
+    assert "'mmvc' is not one of 'mmcv', 'lightning', 'safetensors'; did you mean 'mmcv'?" in misuse
     assert "is there already; --force replaces it" in call("convert", tmp_path / "a.pth", tmp_path / "a.pth", status=1)
     assert "by its own conversion" in call("convert", tmp_path / "a.pth", tmp_path / "a.pth", "--force", status=1)
     torch.save({"meta": Evil(), "state_dict": {}}, tmp_path / "evil.pth")

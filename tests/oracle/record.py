@@ -13,6 +13,7 @@ from typing import Any
 import evaluations
 import exchange
 import kernels
+import logs
 import mixed
 import mmcv
 import mmcv.runner as lib
@@ -89,6 +90,7 @@ RECORDS: dict[str, Callable[[], dict[str, Any]]] = {
     "exchanged": lambda: exchange.record(lib, GOLDEN / "exchanged"),
     "evaluations": lambda: {name: evaluation(name) for name in evaluations.PLANS},
     "mixed": mixed_precision,
+    "logs": lambda: logs.record(lib, GOLDEN / "logs"),
 }
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,32 +10,42 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mmhooks.cli.train import Codebase
+from mmhooks.cli.values import CfgOptions, Codebase, check_file
 from mmhooks.config import Config, parse_option
 from mmhooks.config.files import READERS
 from mmhooks.errors import ConfigError
 from mmhooks_lightning.migration.rows import Report, Verdict
-from mmhooks_lightning.migration.summary import agrees
 
 if TYPE_CHECKING:
     from mmhooks_lightning.migration.migration import Migration
 
-Options = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A value to lay over the config.")
-]
+
+class Style(StrEnum):
+    """What a project is written in."""
+
+    BRIDGE = "bridge"
+    LIGHTNING = "lightning"
+
+
+def _check(value: Path) -> Path:
+    if not value.is_dir():
+        check_file(value, "config", READERS)
+    return value
 
 
 def command(
-    config: Annotated[Path, typer.Argument(help="A config of MMCV 1.x, or a folder of them.")],
+    config: Annotated[
+        Path, typer.Argument(callback=_check, metavar="CONFIG", help="A config of MMCV 1.x, or a folder of them.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Folder of the project. Without it nothing is written."),
     ] = None,
     style: Annotated[
-        str, typer.Option(help="bridge: MMCV's hooks, with its numbers. lightning: plain Lightning and torch.")
-    ] = "bridge",
+        Style, typer.Option(help="bridge: MMCV's hooks, with its numbers. lightning: plain Lightning and torch.")
+    ] = Style.BRIDGE,
     codebase: Codebase = None,
-    options: Options = None,
+    options: CfgOptions = None,
     world_size: Annotated[int, typer.Option(min=1, help="The number of processes that it will train in.")] = 1,
     verify: Annotated[
         bool, typer.Option("--verify", help="Walk both sides without a model, and compare them at every iteration.")
@@ -44,20 +55,20 @@ def command(
     ] = False,
     epoch_len: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Iterations an epoch, to verify with. [default: 1, 7 and warmup_iters + 1]"),
+        typer.Option(min=1, help="Iterations an epoch, to verify with.", show_default="1, 7 and warmup_iters + 1"),
     ] = None,
 ) -> None:
     """Turn MMCV configs into a Lightning project, and say what became of every key.
 
-    mmhooks migrate faster_rcnn_r50_fpn_1x_coco.py -o faster_rcnn
-
-    mmhooks migrate configs/resnet --codebase mmcls --style lightning -o resnet
-
-    mmhooks migrate my_config.py --set optimizer.lr=0.02 runner.max_epochs=24
-
-    mmhooks migrate my_config.py --verify --epoch-len 7330
+    Examples:
+        mmhooks migrate faster_rcnn_r50_fpn_1x_coco.py                 # say it, and write nothing
+        mmhooks migrate faster_rcnn_r50_fpn_1x_coco.py -o faster_rcnn
+        mmhooks migrate configs/resnet --codebase mmcls --style lightning -o resnet
+        mmhooks migrate my_config.py --set optimizer.lr=0.02 runner.max_epochs=24
+        mmhooks migrate my_config.py --verify --epoch-len 7330
     """
     from mmhooks_lightning.migration.migration import migrate, run_name, write_project
+    from mmhooks_lightning.migration.summary import agrees
 
     console = Console()
     folder = config.is_dir()
@@ -66,7 +77,7 @@ def command(
         try:
             cfg = Config.fromfile(file)
             cfg.merge_from_dict(dict(parse_option(option) for option in options or ()))
-            one = migrate(cfg, style=style, codebase=codebase, world_size=world_size)
+            one = migrate(cfg, style=style.value, codebase=codebase, world_size=world_size)
         except ConfigError as error:
             if not folder:
                 raise

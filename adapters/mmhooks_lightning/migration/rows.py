@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from mmhooks.walk import Act
+if TYPE_CHECKING:
+    from mmhooks.walk import Act
 
 __all__ = ["Act", "Curve", "Report", "Row", "Verdict", "Walked"]
 
