@@ -6,7 +6,10 @@ READY := $(VENV)/.ready
 # tiny models: more threads would only wait for each other
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types notebooks bench equivalence golden oracle mmcv mmcls zoo hostile chaos wheel clean
+# the banner of mkdocs-material about other projects
+export NO_MKDOCS_2_WARNING ?= 1
+
+.PHONY: demo test lint types notebooks docs pages bench equivalence golden oracle mmcv mmcls zoo hostile chaos wheel clean
 
 demo: $(READY)            ## one config, both drivers, the numbers side by side
 	$(RUN) -m mmhooks demo
@@ -26,6 +29,13 @@ notebooks: $(READY)       ## all notebooks from a clean state; WRITE=--write put
 
 bench: $(READY)           ## ratios against peers: one table, and benchmarks/results/bench.json
 	$(RUN) -m benchmarks
+
+docs: $(READY)            ## the documentation, built strictly into site/, and looked at in Chromium
+	$(RUN) -m mkdocs build --strict
+	$(RUN) -m pytest -q tests/docs/site_in_browser.py
+
+pages: $(READY)           ## write anew what is generated in docs/: pictures, commands with their output, benchmarks
+	PYTHONPATH=. $(RUN) -m docs.make
 
 equivalence: export CASES ?= 300
 equivalence: $(READY)     ## all hooks and settings, and 300 drawn cases (CASES, SEED), under both drivers: the same
@@ -77,4 +87,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(ORACLE) build dist work_dirs
+	rm -rf $(VENV) $(ORACLE) build dist site work_dirs

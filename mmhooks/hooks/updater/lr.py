@@ -129,11 +129,7 @@ class LrUpdaterHook(UpdaterHook):
 
 @HOOKS.register_module()
 class FixedLrUpdaterHook(LrUpdaterHook):
-    """Keep the lr (after a warmup, if any).
-
-    Args:
-        **kwargs: by_epoch and the warmup; see `LrUpdaterHook`.
-    """
+    """Keep the lr (after a warmup, if any). Its arguments are those of `LrUpdaterHook`."""
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """Give the initial lr."""
