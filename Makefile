@@ -9,13 +9,16 @@ export OMP_NUM_THREADS ?= 1
 # the banner of mkdocs-material about other projects
 export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: demo test lint types notebooks docs pages bench equivalence golden oracle mmcv mmcls zoo hostile chaos wheel clean
+.PHONY: demo test slow lint types notebooks docs pages bench equivalence golden oracle mmcv mmcls zoo hostile chaos wheel clean
 
 demo: $(READY)            ## one config, both drivers, the numbers side by side
 	$(RUN) -m mmhooks demo
 
 test: $(READY)            ## the test suite, on every core, file by file
 	$(RUN) -m pytest -n logical --dist loadfile -m "not slow and not gpu"
+
+slow: $(READY)            ## the tests that make test leaves out for time: more processes, real services, more cases
+	$(RUN) -m pytest -n logical --dist loadfile -m "slow and not gpu" --ignore tests/mmcls --ignore tests/notebooks
 
 lint: $(READY)
 	$(RUN) -m ruff check .

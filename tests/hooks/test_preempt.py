@@ -102,7 +102,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, whole, driver, unit, 
 @pytest.mark.parametrize(("driver", "number"), [("native", signal.SIGINT), ("lightning", signal.SIGTERM)])
 def test_a_second_signal_ends_it_at_once(tmp_path, driver, number):
     process = start(driver, "epochs", tmp_path, "--preempt", "--pause", 30)
-    code, after, errors = send_at(process, "at 0", number, number)
+    code, after, errors = send_at(process, "at 0", number, number, pause=4)  # more than a second, on a busy machine too
     assert (code, after) == (-number, []), errors
     assert not list(tmp_path.glob("*.pth"))
 
@@ -166,7 +166,11 @@ def test_nowhere_to_write(make_runner, batches):
 
 @pytest.mark.parametrize(
     ("driver", "words"),
-    [("native", []), ("lightning", []), pytest.param("native", ["--uncoupled"], marks=pytest.mark.slow)],
+    [
+        ("native", []),
+        pytest.param("lightning", [], marks=pytest.mark.slow),
+        pytest.param("native", ["--uncoupled"], marks=pytest.mark.slow),
+    ],
 )
 def test_two_ranks_stop_after_the_same_iteration(tmp_path, driver, words):
     """One of them alone gets the signal; both save, and both go on, each with its own random numbers."""

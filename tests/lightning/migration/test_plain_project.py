@@ -77,6 +77,7 @@ def test_the_files_are_those_that_the_row_says(project):
     assert len([name for name in names if name.startswith("best_accuracy_epoch_")]) == 1
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_judged_and_resumed(project):
     rows = list(csv.DictReader((project / "work/csv/version_0/metrics.csv").open()))
     told = run(project, "test.py", "configs/digits_cnn.py", "work/epoch_1.ckpt")
@@ -89,7 +90,7 @@ def test_a_checkpoint_is_judged_and_resumed(project):
     assert min(int(row["step"]) for row in rows) >= 2 * EPOCH_LEN
 
 
-@pytest.mark.parametrize("by_epoch", [True, False])
+@pytest.mark.parametrize("by_epoch", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_lr_and_momentum_are_those_of_the_hooks_in_every_iteration(tmp_path, by_epoch):
     cfg = Config.fromfile(DIGITS).to_dict()
     runner = {"type": "EpochBasedRunner", "max_epochs": 2} if by_epoch else {"type": "IterBasedRunner", "max_iters": 60}
