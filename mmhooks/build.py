@@ -32,6 +32,7 @@ from mmhooks.plan import RunPlan, plan_run
 from mmhooks.process import prepare_process
 from mmhooks.recipes import OWN, Recipe, find_recipe
 from mmhooks.recipes.find import model_type, recipe_of_model
+from mmhooks.recipes.keys import RUN_KEYS, Fate, key_fates
 from mmhooks.registry import HOOKS, MODELS, arguments_of, build_from_cfg
 from mmhooks.runner.base import Optimizers, Workflow
 from mmhooks.runner.registration import HookRegistration
@@ -147,6 +148,7 @@ def build_run(
     import_custom(values.get("custom_imports"), source.name, logger)
     seed = _seed(seed if seed is not None else plan.seed, diff_seed, deterministic)
     prepare_process(source, plan.recipe)
+    _tell_misspelt_keys(source, plan, logger)
 
     # in this order: drivers must not differ in the random numbers that building draws
     builder = builder_of(plan)
@@ -230,6 +232,14 @@ def _further_hooks(
             config = builder.evaluation(hook, seed, model)
         hooks.append((config, hook.priority))
     return hooks
+
+
+def _tell_misspelt_keys(source: Source, plan: RunPlan, logger: logging.Logger) -> None:
+    """Warn of keys that nothing reads and that look like one that the run reads: its defaults would hold instead."""
+    for one in key_fates(source, plan.recipe, source.text()):
+        near = difflib.get_close_matches(one.key, (*RUN_KEYS, "model", "data"), n=1, cutoff=0.8)
+        if one.fate is Fate.UNREAD and near and one.key != near[0]:
+            logger.warning("%s: nothing reads %s; did you mean %r?", source.name, one.key, near[0])
 
 
 def _tell_misspelt(evaluation: Mapping[str, Any], kind: Any, where: str, logger: logging.Logger) -> None:

@@ -350,7 +350,7 @@ def _unknown(wanted: str, registry: Registry) -> str:
         hint = f"; did you mean {' or '.join(map(repr, elsewhere))}?"
     return (
         f"{wanted!r} is not in the {registry.name} registry (scope {registry.scope!r}){hint or '.'} "
-        "A class of your own gets in with the registry's decorator (such as @HOOKS.register_module()) in a "
+        "A class of your own gets in with the registry's decorator, register_module(), in a "
         "module that the config imports: custom_imports=dict(imports=['my_package.my_module'])"
     )
 

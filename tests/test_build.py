@@ -538,6 +538,22 @@ def test_a_misspelt_key_of_the_evaluation_is_a_warning(base, caplog, key, meant)
     assert f"the config: evaluation.{key} goes to dataset.evaluate; did you mean '{meant}'?" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"), [("optimzer", "optimizer"), ("lr_confg", "lr_config"), ("evalution", "evaluation")]
+)
+def test_a_misspelt_key_of_the_config_is_a_warning(base, caplog, key, meant):
+    with caplog.at_level("WARNING", "mmhooks"):
+        build_run({**base, key: {"lr": 0.01}}, device="cpu")
+    assert caplog.messages == [f"the config: nothing reads {key}; did you mean '{meant}'?"]
+
+
+@pytest.mark.parametrize("key", ["dataset_type", "data_root", "img_norm_cfg", "note", "max_epochs"])
+def test_other_keys_of_the_config_are_left_alone(base, caplog, key):
+    with caplog.at_level("WARNING", "mmhooks"):
+        build_run({**base, key: "mine"}, device="cpu")
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("key", ["metric", "metrics", "classwise", "jsonfile_prefix", "out_dir", "priority"])
 def test_other_keys_of_the_evaluation_are_not(base, caplog, key):
     with caplog.at_level("WARNING", "mmhooks"):

@@ -190,9 +190,11 @@ def load_state_dict(
 
     own = get_state_dict(module)
     unexpected = [key for key in fit.unexpected if key not in own]  # MMCV's files name buffers that do not persist
+    averages = set() if strict else {f"ema_{key.replace('.', '_')}" for key in own}  # beside the weights of an EMAHook
+    unknown = [key for key in unexpected if key not in averages]
     missing = [key for key in fit.missing if "num_batches_tracked" not in key]  # as files before torch 0.4.1 do
     complaints = [
-        *([f"not in the model: {', '.join(unexpected)}"] if unexpected and (strict or tell_unexpected) else []),
+        *([f"not in the model: {', '.join(unknown)}"] if unknown and (strict or tell_unexpected) else []),
         *([f"not in the file: {', '.join(missing)}"] if missing else []),
         *fit.errors,
     ]

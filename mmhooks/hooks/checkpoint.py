@@ -36,7 +36,8 @@ class CheckpointHook(Hook):
         out_dir: a folder other than the runner's work_dir, or a place in a store that fsspec reaches, such as
             ``s3://bucket/runs``; the name of the work_dir is added to it.
         max_keep_ckpts: how many of the files that this hook wrote stay; -1 for all. The oldest is deleted when
-            a newer one is safely stored. A resumed run goes on with the record of the one it resumes.
+            a newer one is safely stored. A resumed run goes on with the record of the one it resumes. The file that it
+            goes on from and the best one stay besides.
         save_last: save at the end of the run whatever the interval.
         sync_buffer: before saving, average the model's buffers over the processes.
         file_client_args: the store of ``out_dir``: ``dict(backend="disk")``, ``dict(backend="petrel", ...)`` (which

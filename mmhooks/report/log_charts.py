@@ -118,5 +118,5 @@ def axis_note(log: Log) -> str:
         return f"{plural(len(log.entries), 'line')}, by iteration"
     if not log.epoch_len:
         return f"{plural(len(log.entries), 'line')}, by epoch"
-    told = " (the largest in the log: say --epoch-len)" if log.assumed else ""
+    told = " (the largest in the log: set --epoch-len)" if log.assumed else ""
     return f"{plural(len(log.entries), 'line')}, by epoch of {plural(log.epoch_len, 'iteration')}{told}"

@@ -236,11 +236,15 @@ def _placed(segment: Sequence[Entry], log: Log) -> list[Entry]:
 
 
 def _joined(segments: Sequence[Sequence[Entry]], log: Log) -> list[Entry]:
-    """Put resumed runs together: from where a later one trains, the earlier ones count no more."""
+    """Put resumed runs together: from where a later one trains, the earlier ones count no more.
+
+    Nor do their evaluations from where a later one evaluates: a run that goes on makes those that were still to come.
+    """
     joined: list[Entry] = []
     for segment in segments:
         start = min((entry.at for entry in segment if entry.mode == "train"), default=math.inf)
-        kept = [entry for entry in joined if entry.at < start]
+        first = min((entry.at for entry in segment), default=math.inf)
+        kept = [entry for entry in joined if entry.at < (start if entry.mode == "train" else min(start, first))]
         if len(kept) < len(joined):
             lost = len(joined) - len(kept)
             log.problems.append(

@@ -45,7 +45,7 @@ def total_rows(seen: Mapping[str, Any], assumed: bool) -> Iterator[tuple[str, st
         yield "epochs", f"{totals['epochs']:,}"
         iterations += f" = {totals['epochs']:,} x {seen['epoch_len']:,}"
         if assumed:
-            iterations += ", a length that is assumed: say --epoch-len"
+            iterations += ", a length that is assumed: set --epoch-len"
     yield "iterations", iterations
     steps = totals["steps"]
     yield "steps", "train_step takes them" if steps is None else f"{steps:,}"

@@ -63,7 +63,7 @@ class Schedule:
         length = plural(self.length, "epoch" if self.by_epoch else "iteration")
         if self.by_epoch:
             length += (
-                f" x {plural(self.epoch_len or 0, 'iteration')}{' (assumed: say --epoch-len)' if self.assumed else ''}"
+                f" x {plural(self.epoch_len or 0, 'iteration')}{' (assumed: set --epoch-len)' if self.assumed else ''}"
             )
         elif self.epoch_len:
             length += f", {self.epoch_len:,} an epoch"

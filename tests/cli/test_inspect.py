@@ -59,7 +59,7 @@ def test_the_command_shows_a_run_at_80_columns(config):
     assert lines[1] == "12 epochs, workflow train 1"
     text = " ".join(run.stdout.split())
     assert "after_train_epoch NORMAL CheckpointHook each epoch checkpoint_config LOW EvalHook every 2 epochs" in text
-    assert "iterations 12,000 = 12 x 1,000, a length that is assumed: say --epoch-len" in text
+    assert "iterations 12,000 = 12 x 1,000, a length that is assumed: set --epoch-len" in text
     assert "checkpoints 18, 4 kept: epoch_10.pth, ..., best_bbox_mAP_epoch_12.pth" in text
     assert "lr first 2e-05, max 0.02, min 2e-05, last 0.0002" in text
     assert "at points that are not known HIGH UnheardOfHook ? custom_hooks[1]" in text

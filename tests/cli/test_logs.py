@@ -29,7 +29,7 @@ def test_a_run_is_shown_at_80_columns():
     assert max(map(len, output.splitlines())) <= 80
     assert "\x1b" not in output
     words = " ".join(output.split())
-    assert "epochs 16 lines, by epoch of 4 iterations (the largest in the log: say --epoch-len) in 2 files" in words
+    assert "epochs 16 lines, by epoch of 4 iterations (the largest in the log: set --epoch-len) in 2 files" in words
     assert "loss train 8 1.4672 1.1214 1.0128 3.5 1.4672 0.5" in words
     assert "loss val 8" in words
     assert "goes on from an earlier place: 1 line of before count no more" in words

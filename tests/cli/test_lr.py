@@ -48,7 +48,7 @@ def test_a_schedule_is_drawn_at_80_columns_without_colours(config):
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in output
     assert lines[0] == "detector.py"
-    assert "12 epochs x 1,000 iterations (assumed: say --epoch-len), step (step=[8, 11])" in words_of(output)
+    assert "12 epochs x 1,000 iterations (assumed: set --epoch-len), step (step=[8, 11])" in words_of(output)
     assert "lr  * others  o backbone" in lines
     assert "lr  warmup  * others  o backbone" in lines
     assert [line.split()[0] for line in lines if line.startswith(("iteration", "epoch"))] == ["iteration", "epoch"] * 2

@@ -90,7 +90,7 @@ def test_a_page_has_all_ten_points_the_curve_and_the_keys(own):
     assert outline.tags.count("svg") == 2
     assert "lr, warmup: 1,000 iterations, from 2e-05 to 0.02." in words
     assert own.count('<tr role="row" data-kind=') == len(CONFIG)
-    assert "12,000 = 12 x 1,000, a length that is assumed: say --epoch-len" in words
+    assert "12,000 = 12 x 1,000, a length that is assumed: set --epoch-len" in words
     assert "the first 500 iterations (linear warmup)" in words
 
 

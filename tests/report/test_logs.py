@@ -110,6 +110,18 @@ def test_a_run_that_began_anew_replaces_the_one_before(tmp_path):
     assert read_log(tmp_path).series("loss")[1].tolist() == [2, 2]
 
 
+def test_an_evaluation_that_the_resumed_run_makes_is_there_once(tmp_path):
+    """A file that was saved between an epoch and its evaluation: both evaluate, and the epoch's last line stays."""
+    train = {"mode": "train", "epoch": 1, "iter": 4, "loss": 0.5}
+    val = {"mode": "val", "epoch": 1, "iter": 2, "acc": 0.1}
+    (tmp_path / "1.log.json").write_text("\n".join(map(json.dumps, ({}, train, val))))
+    later = ({}, {**val, "acc": 0.2}, {**train, "epoch": 2})
+    (tmp_path / "2.log.json").write_text("\n".join(map(json.dumps, later)))
+    log = read_log(tmp_path)
+    assert [(entry.mode, entry.epoch) for entry in log.entries] == [("train", 1), ("val", 1), ("train", 2)]
+    assert log.entries[1].values["acc"] == 0.2
+
+
 def test_runs_in_one_file_are_divided_by_their_meta(tmp_path):
     text = '{"seed": 1}'
     log = read_log(write(tmp_path, line(1, 1, loss=1), line(2, 1, loss=1), text, line(2, 1, loss=2)))

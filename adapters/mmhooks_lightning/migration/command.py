@@ -159,7 +159,10 @@ def _proof_table(migrations: list[Migration]) -> Table:
     told = {
         text: None for one in migrations for seen in one.report.proof for text in (*seen.unwalked, *seen.differences)
     }
-    table.caption = "\n".join([*[*told][:20], "param groups by paramwise_cfg are those of a model: see --model"])
+    notes = [*told][:20]
+    if any("paramwise_cfg" in str(one.optimizer) for one in migrations):
+        notes.append("param groups by paramwise_cfg are those of a model: see --model")
+    table.caption = "\n".join(notes)
     return table
 
 
