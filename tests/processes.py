@@ -10,7 +10,7 @@ from pathlib import Path
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 
-def run_ranks(folders: list[Path], *words: object, timeout: float = 120) -> list[str]:
+def run_ranks(folders: list[Path], *words: object, timeout: float = 300) -> list[str]:
     """Run ``python words...`` once in each folder, with what torchrun would set, and give what each rank printed.
 
     As under torchrun, the ranks meet in a store that is here already, so that nobody else can take its port. As soon

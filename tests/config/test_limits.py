@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 
 import pytest
 
 from mmhooks.config import Config
 from mmhooks.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def ordinary_limit():
+    """Give Python's own limit back, which packages raise when they are imported."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
 
 DOUBLED = "\n".join("a = (a, a)" for _ in range(60))
 NESTED = "d = {}\n[d.update(a=d.copy()) for _ in range(5000)]\n"
