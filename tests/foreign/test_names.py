@@ -23,7 +23,6 @@ from mmhooks.registry import MODELS
 def test_what_only_mmcv_has():
     assert HOOKS.get("CountHook") is project.CountHook
     assert "CountHook" in HOOKS
-    assert HOOKS.get("PaviLoggerHook") is mmcv.PaviLoggerHook
     assert HOOKS.get("mmcv.CountHook") is project.CountHook
     assert OPTIMIZERS.get("HalfSGD") is project.HalfSGD
     assert OPTIMIZER_BUILDERS.get("LastFaster") is project.LastFaster
@@ -33,7 +32,7 @@ def test_what_only_mmcv_has():
 
 
 def test_what_both_have():
-    for name in ("EMAHook", "CheckpointHook", "StepLrUpdaterHook", "TextLoggerHook"):
+    for name in ("EMAHook", "CheckpointHook", "StepLrUpdaterHook", "TextLoggerHook", "PaviLoggerHook"):
         assert HOOKS.get(name) is HOOKS.get(f"mmhooks.{name}") is getattr(mmhooks, name)
         assert HOOKS.get(f"mmcv.{name}") is getattr(mmcv, name)
     assert OPTIMIZERS.get("SGD") is torch.optim.SGD
@@ -102,14 +101,6 @@ def test_a_hook_and_a_policy_in_configs(tmp_path, by_epoch, length):
             assert ours.lrs == theirs.lrs
             assert ours.log == theirs.log
             assert torch.equal(ours.model.last.weight, theirs.model.last.weight)
-
-
-def test_a_service_that_only_mmcv_has(tmp_path):
-    """Loggers that are not here are mmcv's."""
-    runner = mmhooks.EpochBasedRunner(Net(), max_epochs=1, work_dir=tmp_path)
-    runner.register_logger_hooks({"interval": 7, "hooks": [{"type": "PaviLoggerHook"}]})
-    assert type(runner.hooks[-1]) is mmcv.PaviLoggerHook
-    assert runner.hooks[-1].interval == 7
 
 
 OPTIMIZER_CONFIGS = (
