@@ -20,6 +20,10 @@ class ClearMLLoggerHook(ServiceLoggerHook):
     A task that the program has begun itself is used and stays open; one that the hook begins is closed with the run.
     ``CLEARML_OFFLINE_MODE=1`` in the environment (or ``clearml.Task.set_offline(True)``) keeps it on this machine.
 
+    ClearML 2.1 reports from a process that it forks. If it looks for the git repository of the program meanwhile, that
+    process may hold git's output open, and closing the task waits without end: the line
+    ``sdk.development.report_use_subprocess: false`` in clearml.conf lets a thread report.
+
     Args:
         init_kwargs: the arguments of ``clearml.Task.init``: ``project_name``, ``task_name``, ``tags``, ...
         interval: see `ServiceLoggerHook`, as all others.
